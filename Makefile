@@ -10,7 +10,7 @@ help:
 	@echo "make test    all tests and checks"
 	@echo "make check   ruff, mypy, the direction of imports, and known vulnerabilities where the network lets us ask"
 	@echo "make audit   the last of these alone; fails when nobody can be asked"
-	@echo "make readme  write the parts of the READMEs that come from the code"
+	@echo "make readme  write what comes from the code: parts of the READMEs, the schema of the settings"
 	@echo "make chaos   the proof that nobody is lost, with fresh seeds (MINUTES=10, SEED=...)"
 	@echo "make both-sides  what reconcile promises, on a list of 20,000"
 	@echo "make test-engine  pages moved by workers over a real broker (installs rabbitmq-server, as root on Debian)"
@@ -104,6 +104,7 @@ format: $(VENV)/installed
 
 readme: $(VENV)/installed
 	$(BIN)/python tests/readme.py
+	$(BIN)/python tests/config_schema.py
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

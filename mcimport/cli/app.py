@@ -14,6 +14,7 @@ import typer
 from mcimport.cli import (
     backup,
     check,
+    config,
     dlq,
     forget,
     init,
@@ -32,8 +33,9 @@ from mcimport.cli import (
 )
 from mcimport.cli.exits import FAILED, OK, of_error
 from mcimport.cli.help import PanelGroup, epilog
-from mcimport.cli.options import LogFormat, Options
-from mcimport.cli.output import ignore_broken_pipe, print_error, set_log_format
+from mcimport.cli.options import Options
+from mcimport.cli.output import LogFormat, ignore_broken_pipe, print_error, set_log_format
+from mcimport.config import variables
 from mcimport.errors import McimportError
 from mcimport.errors.machine import as_ours
 from mcimport.version import __version__
@@ -54,8 +56,8 @@ def _show_version(*, requested: bool) -> None:
 
 def _global_options(
     context: typer.Context,
-    config: Annotated[Path | None, typer.Option(help="Configuration file.", envvar="MCIMPORT_CONFIG")] = None,
-    db: Annotated[Path | None, typer.Option(help="State file.", envvar="MCIMPORT_DB")] = None,
+    config: Annotated[Path | None, typer.Option(help="Configuration file.", envvar=variables.CONFIG)] = None,
+    db: Annotated[Path | None, typer.Option(help="State file.", envvar=variables.DB)] = None,
     version: Annotated[  # noqa: ARG001, FBT002 - typer reads the signature; the callback has done its work
         bool, typer.Option("--version", help="Show the version and exit.", callback=_show_version, is_eager=True)
     ] = False,
@@ -81,7 +83,13 @@ _COMMANDS: Mapping[str, Callable[..., object]] = {
     "demo": sandbox.demo,
     "sandbox": sandbox.sandbox,
 }
-_GROUPS: Mapping[str, typer.Typer] = {"runs": runs.app, "dlq": dlq.app, "keys": keys.app, "notify": notify.app}
+_GROUPS: Mapping[str, typer.Typer] = {
+    "config": config.app,
+    "runs": runs.app,
+    "dlq": dlq.app,
+    "keys": keys.app,
+    "notify": notify.app,
+}
 
 
 def _command_line(words: Sequence[str]) -> typer.Typer:

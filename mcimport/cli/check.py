@@ -29,7 +29,7 @@ def check(
     from mcimport.monitoring.check.checkup import run_checks  # noqa: PLC0415 - loads the HTTP client; other commands start without it
     from mcimport.report.tables import is_plain  # noqa: PLC0415 - as above
 
-    settings = load_settings(context)
+    settings = load_settings(context, warns=False)
     signs = PLAIN_MARKS if is_plain(sys.stdout) else MARKS
     bad = 0
     clients = settings.chosen(client or [])

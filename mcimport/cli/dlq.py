@@ -11,8 +11,8 @@ from mcimport.cli.confirm import ask, check_terminal, confirm
 from mcimport.cli.exits import OK
 from mcimport.cli.help import epilog
 from mcimport.cli.letter_ids import find_letters, parse_ids
-from mcimport.cli.options import CLIENTS, ENGINE, LOG_FORMAT, NOTHING_YET, VERBOSE, LogFormat, load_settings
-from mcimport.cli.output import ignore_broken_pipe, say, set_log_format
+from mcimport.cli.options import CLIENTS, ENGINE, LOG_FORMAT, NOTHING_YET, VERBOSE, load_settings
+from mcimport.cli.output import LogFormat, ignore_broken_pipe, say, set_log_format
 from mcimport.config import Settings
 from mcimport.errors import ConfigError
 from mcimport.models.records import HANDFUL, Affected, DeadLetter, affected

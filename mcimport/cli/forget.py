@@ -1,8 +1,8 @@
-"""`mcimport forget`: removes what the state file holds of a client, for when a contract ends."""
+"""`mcimport forget`: removes what the state file holds of a client or a list, for when a contract ends."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,38 +12,66 @@ from mcimport.cli.output import say
 from mcimport.errors import ConfigError
 from mcimport.report.format import pluralize
 
+if TYPE_CHECKING:  # loads SQLite
+    from mcimport.state import State
+
 
 def forget(
     context: typer.Context,
     client: Annotated[str, typer.Argument(metavar="CLIENT", help="Name of the client when it was last synced.")],
     *,
+    list_key: Annotated[
+        str | None, typer.Option("--list", metavar="LIST_KEY", help="Only this list of the client.")
+    ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON line on standard output.")] = False,
 ) -> None:
-    """Removes everything recorded for a client: sync points, runs, dead letters. Asks first."""
+    """Removes everything recorded for a client, or one of its lists: sync points, runs, dead letters. Asks first."""
     from mcimport.cli import read_state  # noqa: PLC0415 - other commands start without SQLite and rich
-    from mcimport.state import lists, lock_client, retention  # noqa: PLC0415 - as above
+    from mcimport.state import lock_client, retention  # noqa: PLC0415 - as above
 
     settings = load_settings(context)
     with read_state.open_if_exists(settings) as state:
-        names = {row.client for row in lists.all_lists(state)} if state else set()
-        if state is None or client not in names:
-            there = f"Recorded: {', '.join(sorted(names))}." if names else "It has no client at all."
-            raise ConfigError(f"the state file has no client {client!r}", hint=there)
-        if not yes and not _confirmed(client):
+        _check_recorded(state, client, list_key)
+        whose = client if list_key is None else f"{client} {list_key}"
+        if state is None or not (yes or _confirmed(client, list_key)):
             say("nothing was removed")
             return
         with lock_client(settings.db_path, client):
-            gone = retention.forget(state, client)
+            gone = retention.forget(state, client, list_key)
     if json:
-        read_state.write_json([{"client": client, **gone}])
+        of_list = {} if list_key is None else {"list_key": list_key}
+        read_state.write_json([{"client": client, **of_list, **gone}])
     else:
         parts = (pluralize(count, table.removesuffix("s").replace("_", " ")) for table, count in gone.items())
-        typer.echo(f"{client}: removed {', '.join(parts)}.")
-    if client in settings.clients:
-        say(f"{client} is still configured: its next sync will import every member again.")
+        typer.echo(f"{whose}: removed {', '.join(parts)}.")
+    owner = settings.clients.get(client)
+    if owner is not None and (list_key is None or owner.among([list_key])):
+        say(f"{whose} is still configured: its next sync will import every member again.")
 
 
-def _confirmed(client: str) -> bool:
+def _check_recorded(state: State | None, client: str, list_key: str | None) -> None:
+    """Raises ConfigError, which names what there is, where nothing is recorded for the client or the list."""
+    from mcimport.config.messages import quoted  # noqa: PLC0415 - as above
+    from mcimport.state import lists  # noqa: PLC0415 - as above
+
+    rows = lists.all_lists(state) if state else []
+    names = sorted({row.client for row in rows})
+    if client not in names:
+        there = f"Recorded: {', '.join(names)}." if names else "It has no client at all."
+        raise ConfigError(f"the state file has no client {client!r}", hint=there)
+    keys = sorted({row.list_key for row in rows if row.client == client})
+    if list_key is not None and list_key not in keys:
+        raise ConfigError(
+            f"the state file has no list {quoted(list_key)} of the client {client}",
+            hint=f"Recorded: {', '.join(keys)}.",
+        )
+
+
+def _confirmed(client: str, list_key: str | None) -> bool:
     check_terminal("cannot ask for confirmation", hint="Add --yes to remove it without being asked.")
-    return confirm(f"Remove everything recorded for {client}: sync points, runs and dead letters?")
+    if list_key is None:
+        return confirm(f"Remove everything recorded for {client}: sync points, runs and dead letters?")
+    return confirm(
+        f"Remove everything recorded for the list {list_key} of {client}: sync point, runs and dead letters?"
+    )

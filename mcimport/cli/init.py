@@ -1,30 +1,31 @@
-"""`mcimport init`: writes a commented mcimport.toml from a few answers."""
+"""`mcimport init`: writes a commented mcimport.toml from a few answers, or adds a client to one."""
 
 from __future__ import annotations
 
 import os
-import re
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from msgspec.structs import replace
 
+from mcimport.cli.init_answers import QUESTIONS, confirm_summary, show_notes, take_answers
 from mcimport.cli.options import Options
+from mcimport.cli.output import say
 from mcimport.config import Answers, load, template
 from mcimport.errors import ConfigError
 
 _SOURCES = "Where to find the key: env:NAME or file:PATH."
-_ON_A_TERMINAL = "in a terminal, `mcimport init` asks for what is missing."
 
 
 def init(
     context: typer.Context,
     path: Annotated[Path | None, typer.Argument(help="File to write; default ./mcimport.toml.")] = None,
     *,
+    add: Annotated[bool, typer.Option("--add", help="Add a client to the file that is there.")] = False,
     client: Annotated[str | None, typer.Option(metavar="NAME", help="Name of the client.")] = None,
     list_keys: Annotated[
         list[str] | None, typer.Option("--list", metavar="LIST_KEY", help="List to import; repeatable.")
@@ -35,11 +36,11 @@ def init(
         str | None, typer.Option(metavar="NAME", help="Collection in Ometria; default mailchimp.")
     ] = None,
 ) -> None:
-    """Writes a commented mcimport.toml that only you can read; asks for what is missing; never overwrites one."""
+    """Writes a commented mcimport.toml that only you can read, or adds a client to one; asks for what is missing.
+
+    It never overwrites a file. With --add, comments, order and mode of the file stay as they are.
+    """
     options = context.find_object(Options) or Options()
-    target = path or options.config or Path("mcimport.toml")
-    if os.path.lexists(target):
-        raise _already_exists(target)
     given = {
         "client": client,
         "lists": " ".join(list_keys) if list_keys else None,
@@ -47,69 +48,70 @@ def init(
         "ometria_key": ometria_key,
         "collection": collection,
     }
-    has_terminal = sys.stdin.isatty() and sys.stdout.isatty()
-    has_answers = has_terminal or any(answer is not None for answer in given.values())
-    answers = _answers(given, has_terminal=has_terminal) if has_answers else Answers()
-    _write(target, template(answers))
-    typer.echo(f"Wrote {target}, which only you can read. {'Next' if has_answers else 'Fill in the client, then'}:")
-    for command in ("check", f"preview {answers.lists[0] if has_answers else 'LIST_KEY'}", "sync"):
+    (_add_to if add else _begin)(path or options.config, given)
+
+
+def _begin(named: Path | None, given: Mapping[str, str | None]) -> None:
+    """Writes a new file: with the answers, which a terminal is asked for, or with an example in comments."""
+    target = named or Path("mcimport.toml")
+    if os.path.lexists(target):
+        raise _already_exists(target)
+    if not _has_terminal() and all(answer is None for answer in given.values()):
+        _write(target, None)
+        words = "with an example of a client in comments. Fill it in, or `mcimport init --add`, then:"
+        _print_next(f"Wrote {target}, which only you can read, {words}", target, ("check", "preview LIST_KEY", "sync"))
+        return
+    answers = take_answers(given, _check, has_terminal=_has_terminal())
+    if _is_agreed(answers, target, given):
+        _write(target, answers)
+        show_notes(answers, target.absolute().parent)
+        commands = ("check", f"preview {answers.lists[0]}", "sync")
+        _print_next(f"Wrote {target}, which only you can read. Next:", target, commands)
+
+
+def _add_to(named: Path | None, given: Mapping[str, str | None]) -> None:
+    """Adds a client to a file that is there, with the answers, which a terminal is asked for."""
+    from mcimport.cli import init_add  # noqa: PLC0415 - as below
+    from mcimport.config.add_client import with_client  # noqa: PLC0415 - loads tomlkit
+
+    target = init_add.find_target(named)
+    text, file = init_add.read(target)
+    check = partial(init_add.check_answer, file)
+    answers = take_answers(given, check, has_terminal=_has_terminal(), collection=file.ometria.collection)
+    changed = with_client(text, answers, file.ometria.collection)
+    if _is_agreed(answers, target, given):
+        init_add.replace_file(target.resolve(), changed)
+        show_notes(answers, target.absolute().parent)
+        commands = (
+            f"check --client {answers.client}",
+            f"preview {answers.lists[0]}",
+            f"sync --client {answers.client}",
+        )
+        _print_next(f"Added the client {answers.client} to {target}. Next:", target, commands)
+
+
+def _has_terminal() -> bool:
+    return sys.stdin.isatty() and sys.stdout.isatty()
+
+
+def _is_agreed(answers: Answers, target: Path, given: Mapping[str, str | None]) -> bool:
+    """Shows at a terminal what will be written, and asks for a yes where anything was asked for."""
+    asks = any(given[name] is None for name in QUESTIONS)
+    if _has_terminal() and not confirm_summary(answers, target, asks=asks):
+        say("nothing was written")
+        return False
+    return True
+
+
+def _check(_: str, answers: Answers) -> None:
+    template(answers)
+
+
+def _print_next(words: str, target: Path, commands: Sequence[str]) -> None:
+    """Writes what was done, and the commands that follow."""
+    typer.echo(words)
+    for command in commands:
         typer.echo(f"  mcimport {_config_option(target)}{command}")
-
-
-_SOURCE = "key, from env:NAME or file:PATH"
-_QUESTIONS = {  # of each field of `Answers`: its option, and what is asked at the terminal
-    "client": ("--client", "Client name"),
-    "lists": ("--list", "Mailchimp list ids, separated by spaces"),
-    "mailchimp_key": ("--mailchimp-key", f"Mailchimp {_SOURCE}"),
-    "ometria_key": ("--ometria-key", f"Ometria {_SOURCE}"),
-    "collection": ("--collection", "Collection in Ometria"),
-}
-
-
-def _default(answers: Answers, name: str) -> str | None:
-    """Returns what Return alone means, given the answers so far; None: it has to be typed."""
-    if name in ("mailchimp_key", "ometria_key"):
-        client = re.sub("[^A-Z0-9]", "_", answers.client.upper())
-        return f"env:{'_' if client[0].isdigit() else ''}{client}_{name.upper()}"
-    return None if name == "lists" else str(getattr(answers, name))
-
-
-def _answers(given: Mapping[str, str | None], *, has_terminal: bool) -> Answers:
-    """Returns the answers: those given as options, the rest asked for at the terminal.
-
-    Raises ConfigError for an option that is no possible setting, and for one that is missing without a terminal.
-    """
-    answers = Answers()
-    for name, (option, question) in _QUESTIONS.items():
-        answer = given[name]
-        if answer is not None:
-            answers = _with_answer(answers, name, answer)
-        elif has_terminal:
-            answers = _ask(answers, name, question)
-        elif name != "collection":
-            raise ConfigError(f"{option} is missing", hint=f"Nothing was written; {_ON_A_TERMINAL}")
-    return answers
-
-
-def _with_answer(answers: Answers, name: str, answer: str) -> Answers:
-    """Adds an answer. Raises ConfigError where it is no possible setting."""
-    value: dict[str, Any] = {name: tuple(re.split(r"[\s,]+", answer.strip())) if name == "lists" else answer}
-    changed = replace(answers, **value)
-    template(changed)
-    return changed
-
-
-def _ask(answers: Answers, name: str, question: str) -> Answers:
-    """Asks until the answer is a possible setting; each time, click prints what was wrong."""
-
-    def parse(answer: str) -> Answers:
-        try:
-            return _with_answer(answers, name, answer)
-        except ConfigError as error:
-            raise typer.BadParameter(str(error)) from None
-
-    found: Answers = typer.prompt(question, default=_default(answers, name), value_proc=parse)
-    return found
 
 
 def _config_option(target: Path) -> str:
@@ -119,11 +121,15 @@ def _config_option(target: Path) -> str:
 
 
 def _already_exists(target: Path) -> ConfigError:
-    return ConfigError(f"{target} already exists and was not changed", hint="Name another file, or move this one away.")
+    return ConfigError(
+        f"{target} already exists and was not changed",
+        hint="Add a client to it with `mcimport init --add`, name another file, or move this one away.",
+    )
 
 
-def _write(target: Path, text: str) -> None:
+def _write(target: Path, answers: Answers | None) -> None:
     """Writes the file with mode 0600, and removes it again if it cannot be written whole or would not load."""
+    text = template(answers)
     try:
         file = os.fdopen(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w", encoding="utf-8")
     except FileExistsError:
@@ -133,7 +139,8 @@ def _write(target: Path, text: str) -> None:
     try:
         with file:
             file.write(text)
-        load(config=target, db=target, environ={})
+        if answers is not None:  # without a client it is no configuration yet
+            load(config=target, db=target, environ={})
     except (ConfigError, OSError) as error:
         target.unlink()
         wrong = f"{target} cannot be written: {error.strerror}" if isinstance(error, OSError) else str(error)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Collection
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -9,7 +11,9 @@ from typing import Annotated
 import typer
 from msgspec import Struct
 
-from mcimport.config import Settings, load
+from mcimport.cli.output import LogFormat, warn
+from mcimport.config import Settings, load, misspelt, referenced_variables, variables
+from mcimport.errors import ConfigError
 
 LARGEST_ID = 2**63 - 1  # SQLite's
 NOTHING_YET = "nothing synced yet; `mcimport sync` runs the first sync"
@@ -22,26 +26,38 @@ class Options(Struct, frozen=True):
     db: Path | None = None
 
 
-def load_settings(context: typer.Context, *, has_state: bool = True) -> Settings:
-    """Loads the settings. Raises ConfigError. `has_state`: False for a command that needs no state file."""
+def load_settings(context: typer.Context, *, has_state: bool = True, warns: bool = True) -> Settings:
+    """Loads the settings, and warns on standard error of misspelt variables. Raises ConfigError.
+
+    `has_state`: False for a command that needs no state file. `warns`: False for one that reports these variables
+    itself; where the settings cannot be loaded, it is warned all the same, because that may be the reason.
+    """
     options = context.find_object(Options) or Options()
-    return load(config=options.config, db=options.db or (None if has_state else Path("no state file")))
+    try:
+        settings = load(config=options.config, db=options.db or (None if has_state else Path("no state file")))
+    except ConfigError:
+        _warn_of_misspelt(_references_of_broken(options))
+        raise
+    if warns:
+        _warn_of_misspelt(referenced_variables(settings))
+    return settings
 
 
-class LogFormat(StrEnum):
-    """Names the format of standard error."""
+def _references_of_broken(options: Options) -> Collection[str]:
+    from mcimport.config.origins import find_origins  # noqa: PLC0415 - only where the settings cannot be loaded
 
-    TEXT = "text"
-    JSON = "json"
-    LOGFMT = "logfmt"
+    return find_origins(config=options.config, db=options.db, environ=os.environ).references
+
+
+def _warn_of_misspelt(references: Collection[str]) -> None:
+    for words in misspelt(os.environ, references):
+        warn(words)
 
 
 CLIENTS = Annotated[list[str] | None, typer.Option("--client", metavar="NAME", help="Only this client; repeatable.")]
 LOG_FORMAT = Annotated[
     LogFormat,
-    typer.Option(
-        envvar="MCIMPORT_LOG_FORMAT", help="Format of standard error: text for people, or one event per line."
-    ),
+    typer.Option(envvar=variables.LOG_FORMAT, help="Format of standard error: text for people, or one event per line."),
 ]
 
 

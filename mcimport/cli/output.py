@@ -7,13 +7,21 @@ import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from mcimport.cli.options import LogFormat
 from mcimport.errors import McimportError
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger as EventLog
+
+
+class LogFormat(StrEnum):
+    """Names the format of standard error."""
+
+    TEXT = "text"
+    JSON = "json"
+    LOGFMT = "logfmt"
 
 
 @dataclass
@@ -46,6 +54,14 @@ def say(text: str) -> None:
         return
     with contextlib.suppress(OSError):
         print(text, file=sys.stderr)  # noqa: T201 - the one place where remarks are printed
+
+
+def warn(text: str) -> None:
+    """Writes what is probably a mistake, and does not stop the command, to standard error."""
+    if _state.log is not None:
+        _state.log.warning(text)
+        return
+    say(f"mcimport: {text}")
 
 
 @contextlib.contextmanager

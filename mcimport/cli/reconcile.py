@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from mcimport.cli.confirm import check_terminal, confirm, wakeup_on_signals
-from mcimport.cli.options import CLIENTS, LOG_FORMAT, VERBOSE, LogFormat, load_settings
-from mcimport.cli.output import say, set_log_format
+from mcimport.cli.options import CLIENTS, LOG_FORMAT, VERBOSE, load_settings
+from mcimport.cli.output import LogFormat, say, set_log_format
 from mcimport.cli.output_file import output_file
 from mcimport.config import Client
 from mcimport.errors import ConfigError

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mcimport.cli.options import CLIENTS, ENGINE, LOG_FORMAT, VERBOSE, LogFormat, load_settings
-from mcimport.cli.output import say, set_log_format
+from mcimport.cli.options import CLIENTS, ENGINE, LOG_FORMAT, VERBOSE, load_settings
+from mcimport.cli.output import LogFormat, say, set_log_format
 from mcimport.config import with_flags
 from mcimport.config.schema import MOST_CONNECTIONS, MOST_MEMBERS
 from mcimport.errors import ConfigError

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from mcimport.cli.options import LOG_FORMAT, VERBOSE, LogFormat, load_settings
-from mcimport.cli.output import say, set_log_format
+from mcimport.cli.options import LOG_FORMAT, VERBOSE, load_settings
+from mcimport.cli.output import LogFormat, say, set_log_format
 from mcimport.errors.machine import require_extra
 
 

@@ -13,11 +13,11 @@ from mcimport.config.keys import KeySource
 from mcimport.errors import ConfigError
 
 _LABEL = r"[A-Za-z0-9_-]{1,63}"
-_ADDRESS = re.compile(
-    rf"(?P<scheme>https?)://(?P<host>{_LABEL}(?:\.{_LABEL})*|\[[0-9A-Fa-f:.]+\])"
-    r"(?::(?P<port>[0-9]{1,5}))?(?:/[A-Za-z0-9._~%/-]*)?",
-    re.IGNORECASE | re.ASCII,
+ADDRESS_PATTERN = (
+    rf"(?P<scheme>[Hh][Tt][Tt][Pp][Ss]?)://(?P<host>{_LABEL}(?:\.{_LABEL})*|\[[0-9A-Fa-f:.]+\])"
+    r"(?::(?P<port>[0-9]{1,5}))?(?:/[A-Za-z0-9._~%/-]*)?"
 )
+_ADDRESS = re.compile(ADDRESS_PATTERN)
 _NOTIFY_URL = re.compile(r"https?://[^\s/?#@\\]+(?:[/?][!-~]*)?", re.IGNORECASE)
 # Characters of a password that have a meaning in an address must be percent-encoded, or libraries cut it there.
 _BROKER = re.compile(

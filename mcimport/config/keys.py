@@ -15,6 +15,7 @@ from pydantic import SecretStr
 from mcimport.errors import ConfigError
 
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+LIKE_A_KEY = re.compile(r"[0-9A-Fa-f]{24,}(-[A-Za-z]+[0-9]+)?")  # as both vendors make them
 _KEY = re.compile(r"[!-~]+")
 _DATA_CENTRE = re.compile(r"[A-Za-z]{1,10}[0-9]{1,5}")
 _LONGEST_KEY = 4096  # far longer than any key, so that a large file named by mistake is not read into memory
@@ -42,6 +43,12 @@ class KeySource:
     def is_reference(self) -> bool:
         """Whether the configuration says where the key is, rather than the key itself."""
         return self.spec.get_secret_value().partition(":")[0].lower() in ("env", "file")
+
+    @property
+    def variable(self) -> str | None:
+        """The name of the environment variable that the key is in; None where it is in none."""
+        scheme, _, rest = self.spec.get_secret_value().partition(":")
+        return rest if scheme.lower() == "env" and VARIABLE.fullmatch(rest) else None
 
     @property
     def file(self) -> Path | None:

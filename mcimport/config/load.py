@@ -6,28 +6,27 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar
 
-import platformdirs
 from msgspec import Struct
 from msgspec.structs import replace
 from pydantic import SecretStr
 
+from mcimport.config import variables
 from mcimport.config.addresses import EngineSettings, NotifyUrlSource, base_address, require_https
 from mcimport.config.cross_checks import cross_check, merge_fields
 from mcimport.config.keys import KeySource
 from mcimport.config.messages import config_error, validate
+from mcimport.config.places import current_folder, default_db, find_file, named_path, shown_path
 from mcimport.config.schema import ClientTable, File, MailchimpSettings, Notify, OmetriaSettings, Table
 from mcimport.config.settings import Client, Settings
 from mcimport.errors import ConfigError
 
-FILE_NAME = "mcimport.toml"
-_MAILCHIMP_KEY = "MCIMPORT_MAILCHIMP_API_KEY"
-_OMETRIA_KEY = "MCIMPORT_OMETRIA_API_KEY"
-_NO_CLIENT_HINT = f"Run `mcimport init`, or set {_MAILCHIMP_KEY} and {_OMETRIA_KEY}."
+_BOTH_KEYS = f"set {variables.MAILCHIMP_API_KEY} and {variables.OMETRIA_API_KEY}"
+_NO_FILE_HINT = f"Run `mcimport init`, or {_BOTH_KEYS}."
+_NO_CLIENT_HINT = f"Add one with `mcimport init --add`, or {_BOTH_KEYS}."
 _POSITION = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
 
 AnyTable = TypeVar("AnyTable", bound=Table)
@@ -70,15 +69,15 @@ def load(
     Raises ConfigError, with the next command in its hint, for anything that is wrong with the file. A missing key is no
     such error: its client raises it when the key is needed.
     """
-    config = _unquoted(config, environ, "--config", "MCIMPORT_CONFIG")
-    db = _unquoted(db, environ, "--db", "MCIMPORT_DB")
-    here = _current_folder(cwd, config, db)
-    path = _find(config, here)
-    context = _Context(environ, path.parent if path else here, _shown_path(path, here) if path else "")
-    file = _validate(_read(path, context.file) if path else {}, context)
+    config = named_path(config, environ, "--config", variables.CONFIG)
+    db = named_path(db, environ, "--db", variables.DB)
+    here = current_folder(cwd, config, db)
+    path = find_file(config, here)
+    context = _Context(environ, path.parent if path else here, shown_path(path, here) if path else "")
+    file = _validate(parse_text(read_text(path, context.file), context.file) if path else {}, context)
     return Settings(
         config_path=path,
-        db_path=here / (db or _default_db()),
+        db_path=here / (db or default_db()),
         clients=MappingProxyType({client.name: client for client in _clients(file, context)}),
         keep=file.state.keep,
         metrics_path=context.folder / Path(file.metrics.textfile).expanduser() if file.metrics.textfile else None,
@@ -89,81 +88,25 @@ def load(
     )
 
 
-def _unquoted(path: Path | None, environ: Mapping[str, str], option: str, variable: str) -> Path | None:
-    """Returns the option's path, else the variable's; None where neither is set.
-
-    Raises ConfigError for a quoted one: `docker run --env-file` keeps quotation marks, which a shell removes.
-    """
-    text = str(path or environ.get(variable) or "")
-    if text != text.strip("\"'\r\n"):
-        words = f"{option}, or {variable}: the path has quotation marks or a line break around it"
-        raise ConfigError(words, hint="Write it without them.")
-    return Path(text) if text else None
-
-
-def _current_folder(cwd: Path | None, *named: Path | None) -> Path:
-    """Returns the current folder. Raises ConfigError where it no longer exists, unless all paths are absolute."""
-    try:
-        return (cwd or Path()).absolute()
-    except FileNotFoundError:
-        if all(path is not None and path.is_absolute() for path in named):
-            return Path("/")
-        raise ConfigError(
-            "the current folder no longer exists",
-            hint="Change to another one, or give absolute paths: --config, --db.",
-        ) from None
-
-
-def _default_db() -> Path:
-    try:
-        path = platformdirs.user_state_path("mcimport")
-    except RuntimeError:  # no HOME, and no entry in the user database
-        path = Path()
-    if not path.is_absolute():  # a user without a home, as in some containers: the folder would be called "~"
-        raise ConfigError("this user has no state directory", hint="Name the state file: --db PATH or MCIMPORT_DB.")
-    return path / "mcimport.db"
-
-
-def _shown_path(path: Path, here: Path) -> str:
-    return str(path.relative_to(here) if path.is_relative_to(here) else path)
-
-
 # The file ------------------------------------------------------------------------------------------------------------
 
 
-def _find(named: Path | None, here: Path) -> Path | None:
-    if named:
-        return here / named
-    for path in (here / FILE_NAME, platformdirs.user_config_path("mcimport") / FILE_NAME):
-        with suppress(OSError):  # missing, or in an unreadable folder: the environment may be enough
-            # Not `stat`: a broken link is a mistake, reported when the file is read.
-            check_owner(_shown_path(path, here), path.lstat().st_uid)
-            return path
-    return None
-
-
-def check_owner(name: str, owner: int) -> None:
-    """Raises ConfigError where a file that was found, not named, belongs to another user, as ssh and git do.
-
-    The file says where keys are sent.
-    """
-    if hasattr(os, "geteuid") and owner not in (0, os.geteuid()):
-        raise ConfigError(
-            f"{name}: belongs neither to this user nor to root, so it is not read",
-            hint=f"If it is the right one: `chown $(id -un) {name}`, or name it with --config.",
-        )
-
-
-def _read(path: Path, name: str) -> Mapping[str, Any]:
+def read_text(path: Path, name: str) -> str:
+    """Returns the text of the file. Raises ConfigError, which calls it `name`, where it cannot be read as text."""
     text: str | None = None
     try:
         text = path.read_bytes().decode("utf-8-sig")  # some editors put a byte-order mark first
     except OSError as error:
-        raise ConfigError(f"{name}: cannot be read: {error.strerror}", hint=_NO_CLIENT_HINT) from None
+        raise ConfigError(f"{name}: cannot be read: {error.strerror}", hint=_NO_FILE_HINT) from None
     except UnicodeDecodeError:
         pass  # it holds the whole file, with its keys, and would be chained to what is raised here
     if text is None:
         raise ConfigError(f"{name}: is not UTF-8 text")
+    return text
+
+
+def parse_text(text: str, name: str) -> dict[str, Any]:
+    """Returns the document. Raises ConfigError, which names the line, where the text is no TOML."""
     try:
         return tomllib.loads(text)
     except RecursionError:
@@ -193,7 +136,7 @@ def _validate(document: Mapping[str, Any], context: _Context) -> File:
 
 def _with_url(table: Service, context: _Context) -> Service:
     """Returns the table with the base address by which the environment replaces all others, if it does."""
-    variable = f"MCIMPORT_{type(table).__name__.removesuffix('Settings').upper()}_URL"
+    variable = variables.MAILCHIMP_URL if isinstance(table, MailchimpSettings) else variables.OMETRIA_URL
     try:
         url = base_address(context.environ[variable]) if context.environ.get(variable) else table.url
         if url == table.url:
@@ -224,14 +167,21 @@ def _clients(file: File, context: _Context) -> list[Client]:
     return clients
 
 
+def has_keys(environ: Mapping[str, str]) -> bool:
+    """Returns whether the environment makes a client of its own, where the file names none."""
+    return bool(environ.get(variables.MAILCHIMP_API_KEY) or environ.get(variables.OMETRIA_API_KEY))
+
+
 def _from_environment(file: File, context: _Context) -> Client:
-    if not (context.environ.get(_MAILCHIMP_KEY) or context.environ.get(_OMETRIA_KEY)):
+    if not has_keys(context.environ):
         raise ConfigError(
             f"{context.file}: no client is configured" if context.file else "no configuration found",
-            hint=_NO_CLIENT_HINT,
+            hint=_NO_CLIENT_HINT if context.file else _NO_FILE_HINT,
         )
     table = ClientTable.model_construct(
-        lists=[], mailchimp_api_key=SecretStr(f"env:{_MAILCHIMP_KEY}"), ometria_api_key=SecretStr(f"env:{_OMETRIA_KEY}")
+        lists=[],
+        mailchimp_api_key=SecretStr(f"env:{variables.MAILCHIMP_API_KEY}"),
+        ometria_api_key=SecretStr(f"env:{variables.OMETRIA_API_KEY}"),
     )
     return replace(_from_table("default", table, file, context), any_list=True)
 

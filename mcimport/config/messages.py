@@ -39,10 +39,10 @@ def quoted(name: str) -> str:
     return json.dumps(name if whole else f"{name[:3]}...", ensure_ascii=not whole)
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Returns a suggestion; empty where no known name is similar."""
+def did_you_mean(name: str, known: Iterable[str], *, prefix: str = "") -> str:
+    """Returns a suggestion; empty where no known name is similar. `prefix`: what all names begin with besides."""
     near = get_close_matches(name, list(known), n=1)
-    return f"; did you mean {near[0]}?" if near else ""
+    return f"; did you mean {prefix}{near[0]}?" if near else ""
 
 
 def _split(loc: Loc) -> tuple[tuple[str, ...], Loc]:

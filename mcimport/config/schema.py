@@ -10,7 +10,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationInfo
 
-from mcimport.config.addresses import EngineKind, base_address, require_https
+from mcimport.config import variables
+from mcimport.config.addresses import ADDRESS_PATTERN, EngineKind, base_address, require_https
+from mcimport.config.patterns import COLLECTION, PERMISSION, text_like
 from mcimport.models import CONTACT_FIELDS, SubscriptionEvents, WithoutPermission
 
 MOST_CONNECTIONS = 10  # simultaneous ones that Mailchimp allows an account, by its documentation
@@ -94,13 +96,15 @@ def _number_above_0(most: int) -> Any:
     return Field(gt=0, le=most, allow_inf_nan=False, description=f"a number above 0, at most {most}")
 
 
-Url = Annotated[Annotated[str, AfterValidator(_url)] | None, Field(description="an address in quotes")]
+Url = Annotated[
+    Annotated[str, AfterValidator(_url), text_like(ADDRESS_PATTERN)] | None, Field(description="an address in quotes")
+]
 Account = Annotated[
     Annotated[str, Field(min_length=1)] | None,
     Field(description="a name in quotes, the same for keys of the same account"),
 ]
 KeySetting = Annotated[SecretStr, Field(description='"env:NAME", "file:PATH" or the key itself, in quotes')]
-Target = Annotated[str, AfterValidator(_target)]
+Target = Annotated[str, AfterValidator(_target), text_like(_TARGET.pattern)]
 ConsentValue = Annotated[
     Literal["out", "unspecified", "keep"] | None, Field(description='"out", "unspecified" or "keep"')
 ]
@@ -117,7 +121,13 @@ def _duration(value: Any) -> int:
     return int(found[1]) * _DURATION_SECONDS[found[2]]
 
 
-Duration = Annotated[int, BeforeValidator(_duration)]
+def duration_text(seconds: int) -> str:
+    """Returns a duration as the file writes it, in the largest unit that fits: `90d`."""
+    unit = next(unit for unit in "dhm" if seconds % _DURATION_SECONDS[unit] == 0)
+    return f"{seconds // _DURATION_SECONDS[unit]}{unit}"
+
+
+Duration = Annotated[int, BeforeValidator(_duration), text_like(_DURATION.pattern)]
 Flag = Annotated[bool, Field(description="true or false")]
 Wait = Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False, description="a number from 0 to 3600")]
 UrlSetting = Annotated[SecretStr | None, Field(description='"env:NAME", "file:PATH" or an https address, in quotes')]
@@ -157,7 +167,9 @@ class OmetriaSettings(ServiceTable):
     reads_per_second: Annotated[float, _number_above_0(1000)] = 4
     batch: Annotated[int, _whole(1, MOST_RECORDS)] = MOST_RECORDS
     timeout: Annotated[float, _number_above_0(600)] = 60
-    collection: Annotated[str, AfterValidator(_collection), Field(description="a name in quotes")] = "mailchimp"
+    collection: Annotated[
+        str, AfterValidator(_collection), text_like(COLLECTION), Field(description="a name in quotes")
+    ] = "mailchimp"
     subscription_events: Annotated[SubscriptionEvents, Field(description='"new", "all" or "none"')] = "new"
     welcome_limit: Annotated[int, Field(ge=0, description="a whole number, 0 or more")] = 1000
     force_optin: Flag = False
@@ -192,9 +204,9 @@ class Consent(Table):
     archived: ConsentValue = None
     pending: ConsentValue = None
     transactional: ConsentValue = None
-    permission: Annotated[tuple[str, ...], BeforeValidator(_permission), Field(description=PERMISSION_WORDS)] = (
-        "Email",
-    )
+    permission: Annotated[
+        tuple[str, ...], BeforeValidator(_permission), PERMISSION, Field(description=PERMISSION_WORDS)
+    ] = ("Email",)
     without_permission: Annotated[WithoutPermission, Field(description='"out" or "unspecified"')] = "unspecified"
 
     @property
@@ -236,7 +248,7 @@ class Engine(Table):
     kind: Annotated[EngineKind, Field(description='"threads" or "celery"')] = "threads"
     broker: Annotated[
         SecretStr, Field(description='"env:NAME", "file:PATH" or an amqp:// or amqps:// address, in quotes')
-    ] = SecretStr("env:MCIMPORT_BROKER")
+    ] = SecretStr(f"env:{variables.BROKER}")
     allow_plain: Flag = False
 
 
@@ -244,7 +256,12 @@ class Reconcile(Table):
     """Holds how both sides are compared. `most`: a share of the list; `settling` in seconds."""
 
     # Where so many contacts would change consent at once, a wrong list, an emptied one or a wrong key is likelier.
-    most: Annotated[str, AfterValidator(_share), Field(description='a share of the list in quotes, like "5%"')] = "5%"
+    most: Annotated[
+        str,
+        AfterValidator(_share),
+        text_like(_SHARE.pattern),
+        Field(description='a share of the list in quotes, like "5%"'),
+    ] = "5%"
     # Ometria validates contacts some time after a push; before that they cannot be read back.
     settling: Wait = 60
 
@@ -270,9 +287,13 @@ class ClientTable(Shared):
     """Holds `[clients.NAME]`; of its tables, only the settings that were written override the shared ones."""
 
     lists: Annotated[
-        list[Annotated[str, AfterValidator(_list_key)]],
+        list[Annotated[str, AfterValidator(_list_key), text_like(LIST_KEY.pattern)]],
         AfterValidator(_distinct),
-        Field(min_length=1, description='one list id or more, in brackets and quotes: ["1a2d7ebf82"]'),
+        Field(
+            min_length=1,
+            json_schema_extra={"uniqueItems": True},
+            description='one list id or more, in brackets and quotes: ["1a2d7ebf82"]',
+        ),
     ]
     mailchimp_api_key: KeySetting
     ometria_api_key: KeySetting

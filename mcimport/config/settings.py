@@ -227,6 +227,11 @@ def world_readable_files(settings: Settings) -> list[str]:
     ]
 
 
+def referenced_variables(settings: Settings) -> set[str]:
+    """Returns the environment variables that the settings refer to as `env:NAME`."""
+    return {source.variable for source in _sources(settings) if source.variable}
+
+
 def _sources(settings: Settings) -> Iterator[KeySource]:
     urls = [settings.healthcheck_source]
     for client in settings.clients.values():

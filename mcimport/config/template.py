@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
-import re
 import tomllib
+from pathlib import Path
 
 from msgspec import Struct
 
-from mcimport.config.keys import VARIABLE
+from mcimport.config.keys import LIKE_A_KEY, VARIABLE
 from mcimport.config.messages import BARE, validate
 from mcimport.errors import ConfigError
 
-_LIKE_A_KEY = re.compile(r"[0-9A-Fa-f]{24,}(-[A-Za-z]+[0-9]+)?")  # as both vendors make them
+SCHEMA = Path(__file__).with_name("mcimport.schema.json")
 
 _TEMPLATE = """\
+#:schema {schema}
 # mcimport.toml: what mcimport imports from Mailchimp into Ometria, and how.
 # It is looked for in the current directory, then in the user's configuration directory; --config PATH or
 # MCIMPORT_CONFIG name another. The values below are the defaults: deleting a line changes nothing.
@@ -81,15 +82,18 @@ LNAME = "lastname"
 # LOYALTY = "properties.loyalty_points"
 # MMERGE7 = ""            # left out
 
-# A client is one Mailchimp account and the Ometria account that its members go to.
+# A client is one Mailchimp account and the Ometria account that its members go to; `mcimport init --add` adds one.
+{client_table}
+# Any table above may be overridden for one client, setting by setting:
+# [clients.{client}.ometria]
+# requests_per_second = 16
+"""
+
+_CLIENT = """\
 [clients.{client}]
 lists = [{lists}]
 mailchimp_api_key = {mailchimp_key}  # env:NAME, file:PATH, or the key itself
 ometria_api_key = {ometria_key}
-
-# Any table above may be overridden for one client, setting by setting:
-# [clients.{client}.ometria]
-# requests_per_second = 16
 """
 
 
@@ -106,17 +110,28 @@ class Answers(Struct, frozen=True, kw_only=True):
 EXAMPLE = Answers()
 
 
-def template(answers: Answers = EXAMPLE) -> str:
-    """Returns the whole file. Raises ConfigError, which names the line, for answers that cannot be settings."""
-    for option, source in (("Mailchimp", answers.mailchimp_key), ("Ometria", answers.ometria_key)):
+def template(answers: Answers | None = None) -> str:
+    """Returns the whole file; without answers, with an example of a client in comments.
+
+    Its first line leads editors to the JSON Schema of the installed package: an address of this machine, so that it
+    works without a network, and names the settings of the version that reads the file. Raises ConfigError, which names
+    the line, for answers that cannot be settings.
+    """
+    filled = answers or EXAMPLE
+    for option, source in (("Mailchimp", filled.mailchimp_key), ("Ometria", filled.ometria_key)):
         _check_source(option, source)
-    client = answers.client
+    client = filled.client if BARE.fullmatch(filled.client) else _quoted(filled.client)
+    client_table = _CLIENT.format(
+        client=client,
+        lists=", ".join(map(_quoted, filled.lists)),
+        mailchimp_key=_quoted(filled.mailchimp_key),
+        ometria_key=_quoted(filled.ometria_key),
+    )
     text = _TEMPLATE.format(
-        client=client if BARE.fullmatch(client) else _quoted(client),
-        lists=", ".join(map(_quoted, answers.lists)),
-        mailchimp_key=_quoted(answers.mailchimp_key),
-        ometria_key=_quoted(answers.ometria_key),
-        collection=_quoted(answers.collection),
+        schema=SCHEMA.as_uri(),
+        client=client,
+        client_table=client_table if answers else "".join(f"# {line}\n" for line in client_table.splitlines()),
+        collection=_quoted(filled.collection),
     )
     checked = validate(tomllib.loads(text))
     if isinstance(checked, list):
@@ -128,7 +143,7 @@ def _check_source(service: str, source: str) -> None:
     """Raises ConfigError, which does not repeat it, for a key itself: it would stay in the file and in the history."""
     scheme, _, rest = source.partition(":")
     is_source = VARIABLE.fullmatch(rest) if scheme.lower() == "env" else scheme.lower() == "file" and rest.strip()
-    if not is_source or _LIKE_A_KEY.fullmatch(rest):
+    if not is_source or LIKE_A_KEY.fullmatch(rest):
         raise ConfigError(
             f"{service} key: say where it comes from (env:NAME or file:PATH) instead of the key itself",
             hint="Nothing was written. A key that was typed is still on the screen and in the shell's history.",

@@ -1,4 +1,4 @@
-"""Removes old runs with their windows, and closed dead letters (README.md says which); or everything about one client.
+"""Removes old runs with their windows, and closed dead letters (README.md says which); or all about a client or list.
 
 Kept, too: discarded dead letters that no full run has read again, of each list the latest run of each kind and the
 latest that pushed contacts. Of routine runs that are kept as one a day, the windows are removed.
@@ -84,21 +84,28 @@ def vacuum(state: State) -> None:
             state.rows("VACUUM")
 
 
-def forget(state: State, client: str) -> dict[str, int]:
-    """Removes everything about a client in one transaction, and overwrites the place where it was stored.
+def forget(state: State, client: str, list_key: str | None = None) -> dict[str, int]:
+    """Removes everything about a client, or about one of its lists, and overwrites the place where it was stored.
 
-    Returns how many lists, runs and dead letters that were, by the names of their tables.
+    It does so in one transaction. Returns how many lists, runs and dead letters that were, by the names of their
+    tables; a list counts once for each destination that it was sent to. Where only a list is removed, it stays recorded
+    that workers may have pages of the client, for these may be of another list.
     """
+    whose, values = (
+        ("client = ?", [client]) if list_key is None else ("client = ? AND list_key = ?", [client, list_key])
+    )
     state.rows("PRAGMA secure_delete = ON")
     with state.transaction():
         counts = {
-            table: int(state.value(f"SELECT count(*) FROM {table} WHERE client = ?", [client]))  # noqa: S608 - names from below
+            table: int(state.value(f"SELECT count(*) FROM {table} WHERE {whose}", values))  # noqa: S608 - names from below
             for table in ("lists", "runs", "dead_letters")
         }
-        state.write("DELETE FROM pushed_sample WHERE list_id IN (SELECT id FROM lists WHERE client = ?)", [client])
-        state.write("DELETE FROM windows WHERE run_id IN (SELECT id FROM runs WHERE client = ?)", [client])
-        for table in ("dead_letters", "runs", "lists", "troubles", "elsewhere"):
-            state.write(f"DELETE FROM {table} WHERE client = ?", [client])  # noqa: S608 - names from the line above
+        state.write(f"DELETE FROM pushed_sample WHERE list_id IN (SELECT id FROM lists WHERE {whose})", values)  # noqa: S608 - fixed texts
+        state.write(f"DELETE FROM windows WHERE run_id IN (SELECT id FROM runs WHERE {whose})", values)  # noqa: S608 - as above
+        for table in ("dead_letters", "runs", "lists", "troubles"):
+            state.write(f"DELETE FROM {table} WHERE {whose}", values)  # noqa: S608 - names from the line above
+        if list_key is None:
+            state.write("DELETE FROM elsewhere WHERE client = ?", [client])
     vacuum(state)
     return counts
 

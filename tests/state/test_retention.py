@@ -257,6 +257,42 @@ def test_forget_removes_one_client_and_nothing_of_another(make_importer: MakeImp
     }
 
 
+def test_forget_of_one_list_leaves_the_others_of_its_client(make_importer: MakeImporter) -> None:
+    """All tables that name a list; the client's other list goes on from its sync point."""
+    importer = make_importer(size=10)
+    sandbox = importer.sandbox
+    sandbox.add_account(sandbox.mailchimp_key, sandbox.ometria_key, {"9f8e7d6c5b": 10})
+    importer.config.write_text(importer.config.read_text().replace("lists = [", 'lists = ["9f8e7d6c5b", '))
+    assert importer("sync").code == 0
+    with closing(sqlite3.connect(importer.db)) as state, state:
+        state.execute("INSERT INTO troubles SELECT client, list_key, 'failed', '', '2026-01-01' FROM lists")
+        state.execute("INSERT INTO elsewhere VALUES ('acme', '2026-01-01')")
+    result = importer("forget", "acme", "--list", "9f8e7d6c5b", "--yes", "--json")
+    assert result.code == 0
+    assert result.line == {"client": "acme", "list_key": "9f8e7d6c5b", "lists": 1, "runs": 1, "dead_letters": 0}
+    assert "acme 9f8e7d6c5b is still configured" in result.err
+    with closing(sqlite3.connect(importer.db)) as state:
+        for table in ("lists", "runs", "troubles"):
+            assert state.execute(f"SELECT list_key FROM {table}").fetchall() == [(sandbox.list_key,)]  # noqa: S608 - from above
+        assert state.execute("SELECT client FROM elsewhere").fetchall() == [("acme",)]
+        for table, column, whole in (("windows", "run_id", "runs"), ("pushed_sample", "list_id", "lists")):
+            query = f"SELECT 1 FROM {table} WHERE {column} NOT IN (SELECT id FROM {whole})"  # noqa: S608 - from above
+            assert not state.execute(query).fetchall()
+    assert {line["list_key"]: line["sync_point"] is None for line in importer("status", "--json").lines} == {
+        "9f8e7d6c5b": True,
+        sandbox.list_key: False,
+    }
+
+
+def test_forget_of_a_list_that_there_is_not_names_those_that_there_are(make_importer: MakeImporter) -> None:
+    """A slip of the pen removes nothing, and an address that was typed is not repeated."""
+    importer = make_importer(size=10)
+    importer("sync")
+    result = importer("forget", "acme", "--list", "nobody@example.com", "--yes")
+    assert (result.code, importer.sandbox.list_key in result.err, "nobody@" in result.err) == (2, True, False)
+    assert importer("status", "--json").line["sync_point"] is not None
+
+
 def test_forget_asks_first_and_takes_no_silence_for_a_yes(make_importer: MakeImporter) -> None:
     """Without a terminal and without `--yes` it is a mistake, and nothing is removed."""
     importer = make_importer(size=10)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mcimport.config import Settings
+from mcimport.config import Settings, misspelt, referenced_variables, variables
 from mcimport.errors import ConfigError, McimportError, StateError
 from mcimport.errors.machine import require_extra
 from mcimport.monitoring.check.finding import Finding, error_finding
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from mcimport.engine.distributed.broker import BrokerStatus
 
 ADDRESSES: Mapping[str, str] = {
-    "MCIMPORT_MAILCHIMP_URL": "it replaces Mailchimp's address for every client",
-    "MCIMPORT_OMETRIA_URL": "it replaces Ometria's address for every client",
+    variables.MAILCHIMP_URL: "it replaces Mailchimp's address for every client",
+    variables.OMETRIA_URL: "it replaces Ometria's address for every client",
 }
-KEYS = ("MCIMPORT_MAILCHIMP_API_KEY", "MCIMPORT_OMETRIA_API_KEY")
+KEYS = (variables.MAILCHIMP_API_KEY, variables.OMETRIA_API_KEY)
 ANOTHER = "Name another with --db or MCIMPORT_DB, or fix the permissions of its folder."
 
 
@@ -34,18 +34,23 @@ def configuration(settings: Settings) -> Finding:
 
 
 def environment(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]:
-    """Yields the variables that are set, each with its effect: a forgotten one may lead to another account."""
+    """Yields the variables that are set, each with its effect, and misspelt ones.
+
+    A forgotten one may lead to another account, and what a misspelt one is to set has its default.
+    """
     for name, effect in _effects(settings, environ).items():
         if environ.get(name):
             yield Finding("", "environment", "note", f"{name} is set: {effect}")
+    for words in misspelt(environ, referenced_variables(settings)):
+        yield Finding("", "environment", "note", words, "Rename it, or unset it.")
 
 
 def _effects(settings: Settings, environ: Mapping[str, str]) -> Mapping[str, str]:
     is_whole = any(client.any_list for client in settings.clients.values())
     of_keys = "it is the client's key" if is_whole else "it is not used, because the file names its clients"
-    of_config = _named(environ.get("MCIMPORT_CONFIG"), settings.config_path, "configuration file", "--config")
-    of_db = _named(environ.get("MCIMPORT_DB"), settings.db_path, "state file", "--db")
-    return {"MCIMPORT_CONFIG": of_config, "MCIMPORT_DB": of_db, **ADDRESSES, **dict.fromkeys(KEYS, of_keys)}
+    of_config = _named(environ.get(variables.CONFIG), settings.config_path, "configuration file", "--config")
+    of_db = _named(environ.get(variables.DB), settings.db_path, "state file", "--db")
+    return {variables.CONFIG: of_config, variables.DB: of_db, **ADDRESSES, **dict.fromkeys(KEYS, of_keys)}
 
 
 def _named(value: str | None, used: Path | None, what: str, option: str) -> str:

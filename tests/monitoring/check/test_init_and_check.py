@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pty
+import re
 import shlex
 import sqlite3
 import stat
@@ -13,6 +14,7 @@ import sys
 import tempfile
 import threading
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 
 import httpx
@@ -22,6 +24,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mcimport.config import Answers, template
+from mcimport.config.template import EXAMPLE
 from mcimport.errors import ConfigError
 from mcimport.state import lock_client, lock_holder, open_state
 
@@ -122,7 +125,7 @@ def test_init_takes_back_a_file_that_would_not_load(make_importer: MakeImporter)
 
 def test_init_asks_on_a_terminal_and_asks_again_after_a_wrong_answer(tmp_path: Path) -> None:
     """Its proposals are taken with a bare Return; the names of the variables follow the client's."""
-    screen, code = typed(tmp_path, "a b", "shop-1", "1a2d7ebf82, 2b3e8fc093", "0123456789abcdef-us6", "", "", "")
+    screen, code = typed(tmp_path, "a b", "shop-1", "1a2d7ebf82, 2b3e8fc093", "0123456789abcdef-us6", "", "", "", "")
     assert code == 0
     assert screen.count("Client name") == 2
     assert screen.count("Mailchimp key, from") == 2
@@ -132,11 +135,64 @@ def test_init_asks_on_a_terminal_and_asks_again_after_a_wrong_answer(tmp_path: P
     assert "\n  mcimport check\n  mcimport preview 1a2d7ebf82\n  mcimport sync\n" in screen
 
 
-def typed(folder: Path, *answers: str) -> tuple[str, int]:
-    """What stands on the terminal after `mcimport init` was answered, and its exit code."""
+def test_init_shows_what_it_will_write_and_takes_a_no(tmp_path: Path) -> None:
+    """With where each key is and whether it is there; after a no, there is no file."""
+    (tmp_path / "key").write_text("k\n")
+    screen, code = typed(tmp_path, "acme", "1a2d7ebf82", "env:NOT_SET_HERE", "file:key", "shop", "n")
+    assert (code, (tmp_path / "mcimport.toml").exists()) == (0, False)
+    assert re.findall(r"  (?:file|client|lists|Mailchimp key|Ometria key|collection) {2,}(.+)", screen) == [
+        "mcimport.toml",
+        "acme",
+        "1a2d7ebf82",
+        "env:NOT_SET_HERE (not set)",
+        "file:key (readable)",
+        "shop",
+    ]
+    assert "nothing was written" in screen
+
+
+def test_init_notes_a_key_that_is_not_there_yet(make_importer: MakeImporter) -> None:
+    """It may be set later, so it is no error, and standard output stays the commands to type."""
+    importer = make_importer()
+    importer.config.unlink()
+    result = importer("init", *GIVEN)
+    assert result.code == 0
+    assert "note: Mailchimp key: the variable A is not set" in result.err
+    assert "note: Ometria key: the file b cannot be read" in result.err
+
+
+def test_init_without_answers_writes_its_example_of_a_client_in_comments(make_importer: MakeImporter) -> None:
+    """Nothing is synced to a client that nobody named; the next command says how to add one."""
+    importer = make_importer()
+    importer.config.unlink()
+    assert importer("init").code == 0
+    assert "clients" not in tomllib.loads(importer.config.read_text())
+    result = importer("check", "--offline")
+    assert (result.code, "no client is configured" in result.err) == (2, True)
+    assert "`mcimport init --add`" in result.err
+
+
+def test_init_add_asks_again_for_what_is_there_already(tmp_path: Path) -> None:
+    """The client and the list of the file; the proposed collection is the file's own, and needs no line."""
+    shared = template(EXAMPLE).replace('collection = "mailchimp"', 'collection = "shop"')
+    (tmp_path / "mcimport.toml").write_text(shared)
+    answers = ("ACME", "globex", "1a2d7ebf82", "9f8e7d6c5b", "", "", "", "y")
+    screen, code = typed(tmp_path, *answers, command=("init", "--add"))
+    assert (code, screen.count("Client name"), screen.count("Mailchimp list ids")) == (0, 2, 2)
+    assert "Collection in Ometria [shop]" in screen
+    assert "Added the client globex to mcimport.toml" in screen
+    assert tomllib.loads((tmp_path / "mcimport.toml").read_text())["clients"]["globex"] == {
+        "lists": ["9f8e7d6c5b"],
+        "mailchimp_api_key": "env:GLOBEX_MAILCHIMP_KEY",
+        "ometria_api_key": "env:GLOBEX_OMETRIA_KEY",
+    }
+
+
+def typed(folder: Path, *answers: str, command: Sequence[str] = ("init",)) -> tuple[str, int]:
+    """What stands on the terminal after the command was answered, and its exit code."""
     leader, child = pty.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-m", "mcimport", "init"], stdin=child, stdout=child, stderr=child, cwd=folder
+        [sys.executable, "-m", "mcimport", *command], stdin=child, stdout=child, stderr=child, cwd=folder
     )
     os.close(child)
     os.write(leader, "".join(f"{answer}\n" for answer in answers).encode())

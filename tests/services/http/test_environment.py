@@ -11,9 +11,10 @@ import pytest
 from conftest import Importer, MakeImporter, expected_ids, imported_ids
 from pydantic import SecretStr
 
+from mcimport.config import load
 from mcimport.config.addresses import EngineSettings
 from mcimport.config.keys import KeySource
-from mcimport.config.load import check_owner, load
+from mcimport.config.places import check_owner
 from mcimport.errors import ConfigError
 from mcimport.services.http.environment import proxy_for
 

@@ -1,0 +1,15 @@
+"""The environment variables that mcimport reads, but for those that `env:NAME` refers to."""
+
+from __future__ import annotations
+
+PREFIX = "MCIMPORT_"
+CONFIG = "MCIMPORT_CONFIG"
+DB = "MCIMPORT_DB"
+MAILCHIMP_API_KEY = "MCIMPORT_MAILCHIMP_API_KEY"
+OMETRIA_API_KEY = "MCIMPORT_OMETRIA_API_KEY"
+MAILCHIMP_URL = "MCIMPORT_MAILCHIMP_URL"
+OMETRIA_URL = "MCIMPORT_OMETRIA_URL"
+LOG_FORMAT = "MCIMPORT_LOG_FORMAT"
+BROKER = "MCIMPORT_BROKER"  # what `[engine] broker` refers to where it is not set
+
+KNOWN = (CONFIG, DB, MAILCHIMP_API_KEY, OMETRIA_API_KEY, MAILCHIMP_URL, OMETRIA_URL, LOG_FORMAT, BROKER)
