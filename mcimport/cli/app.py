@@ -34,8 +34,11 @@ def _show_version(*, requested: bool) -> None:
 
 def _global_options(
     context: typer.Context,
-    config: Annotated[Path | None, typer.Option(help="Configuration file.", envvar="MCIMPORT_CONFIG")] = None,
-    db: Annotated[Path | None, typer.Option(help="State file.", envvar="MCIMPORT_DB")] = None,
+    # Not checked by click, which would call another user's file a wrong usage, and know no way out.
+    config: Annotated[
+        Path | None, typer.Option(help="Configuration file.", envvar="MCIMPORT_CONFIG", readable=False)
+    ] = None,
+    db: Annotated[Path | None, typer.Option(help="State file.", envvar="MCIMPORT_DB", readable=False)] = None,
     version: Annotated[  # noqa: ARG001, FBT002 - typer reads the signature; the callback has done its work
         bool, typer.Option("--version", help="Show the version and exit.", callback=_show_version, is_eager=True)
     ] = False,

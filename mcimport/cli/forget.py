@@ -8,7 +8,7 @@ import typer
 
 from mcimport.cli.confirm import check_terminal, confirm
 from mcimport.cli.options import load_settings
-from mcimport.cli.output import say
+from mcimport.cli.output import say, warn_root
 from mcimport.errors import ConfigError
 from mcimport.report.format import pluralize
 
@@ -33,6 +33,7 @@ def forget(
         if not yes and not _confirmed(client):
             say("nothing was removed")
             return
+        warn_root(settings.db_path)
         with lock_client(settings.db_path, client):
             gone = retention.forget(state, client)
     if json:

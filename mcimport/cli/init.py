@@ -14,8 +14,10 @@ import typer
 from msgspec.structs import replace
 
 from mcimport.cli.options import Options
+from mcimport.cli.output import warn_root
 from mcimport.config import Answers, load, template
 from mcimport.errors import ConfigError
+from mcimport.errors.ownership import USE, explain
 
 _SOURCES = "Where to find the key: env:NAME or file:PATH."
 _ON_A_TERMINAL = "in a terminal, `mcimport init` asks for what is missing."
@@ -23,7 +25,7 @@ _ON_A_TERMINAL = "in a terminal, `mcimport init` asks for what is missing."
 
 def init(
     context: typer.Context,
-    path: Annotated[Path | None, typer.Argument(help="File to write; default ./mcimport.toml.")] = None,
+    path: Annotated[Path | None, typer.Argument(help="File to write; default ./mcimport.toml.", readable=False)] = None,
     *,
     client: Annotated[str | None, typer.Option(metavar="NAME", help="Name of the client.")] = None,
     list_keys: Annotated[
@@ -124,12 +126,14 @@ def _already_exists(target: Path) -> ConfigError:
 
 def _write(target: Path, text: str) -> None:
     """Writes the file with mode 0600, and removes it again if it cannot be written whole or would not load."""
+    warn_root(target)
     try:
         file = os.fdopen(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w", encoding="utf-8")
     except FileExistsError:
         raise _already_exists(target) from None
     except OSError as error:
-        raise ConfigError(f"{target} cannot be written: {error.strerror}") from None
+        denied = explain(error, target, USE)
+        raise ConfigError(f"{target} cannot be written: {denied.reason}", hint=denied.fix) from None
     try:
         with file:
             file.write(text)

@@ -7,10 +7,12 @@ import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mcimport.cli.options import LogFormat
 from mcimport.errors import McimportError
+from mcimport.errors.ownership import owner_for_root
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger as EventLog
@@ -46,6 +48,14 @@ def say(text: str) -> None:
         return
     with contextlib.suppress(OSError):
         print(text, file=sys.stderr)  # noqa: T201 - the one place where remarks are printed
+
+
+def warn_root(path: Path) -> None:
+    """Warns root before it makes the file, or others beside it, in the folder of a user who could not open them."""
+    owner = owner_for_root(path)
+    if owner is not None:
+        words = f"the folder of {path} belongs to {owner}, to whom the files that root makes there are closed"
+        say(f"mcimport: {words}: run `runuser -u {owner} -- mcimport` instead")
 
 
 @contextlib.contextmanager

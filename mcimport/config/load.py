@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import tomllib
 from collections.abc import Mapping
 from contextlib import suppress
@@ -23,6 +24,7 @@ from mcimport.config.messages import config_error, validate
 from mcimport.config.schema import ClientTable, File, MailchimpSettings, Notify, OmetriaSettings, Table
 from mcimport.config.settings import Client, Settings
 from mcimport.errors import ConfigError
+from mcimport.errors.ownership import chown_command, explain, user_id, user_name
 
 FILE_NAME = "mcimport.toml"
 _MAILCHIMP_KEY = "MCIMPORT_MAILCHIMP_API_KEY"
@@ -147,11 +149,15 @@ def check_owner(name: str, owner: int) -> None:
 
     The file says where keys are sent.
     """
-    if hasattr(os, "geteuid") and owner not in (0, os.geteuid()):
-        raise ConfigError(
-            f"{name}: belongs neither to this user nor to root, so it is not read",
-            hint=f"If it is the right one: `chown $(id -un) {name}`, or name it with --config.",
-        )
+    if owner in (0, user_id()) or user_id() == -1:
+        return
+    mend = f"{chown_command(shlex.quote(name))} as root"
+    if user_id() == 0:  # whose it would become, closed to the user who runs it every hour
+        mend = f"run mcimport as its owner, `runuser -u {user_name(owner)} -- mcimport`"
+    raise ConfigError(
+        f"{name}: belongs neither to this user nor to root, so it is not read",
+        hint=f"If it is the right one: {mend}, or name it with --config.",
+    )
 
 
 def _read(path: Path, name: str) -> Mapping[str, Any]:
@@ -159,7 +165,8 @@ def _read(path: Path, name: str) -> Mapping[str, Any]:
     try:
         text = path.read_bytes().decode("utf-8-sig")  # some editors put a byte-order mark first
     except OSError as error:
-        raise ConfigError(f"{name}: cannot be read: {error.strerror}", hint=_NO_CLIENT_HINT) from None
+        denied = explain(error, path)
+        raise ConfigError(f"{name}: cannot be read: {denied.reason}", hint=denied.fix or _NO_CLIENT_HINT) from None
     except UnicodeDecodeError:
         pass  # it holds the whole file, with its keys, and would be chained to what is raised here
     if text is None:
