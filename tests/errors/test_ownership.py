@@ -23,6 +23,7 @@ from mcimport.errors.ownership import USE, find_obstacle, user_name
 
 IS_ROOT = os.getuid() == 0
 NOBODY = 65_534
+SOMEBODY = 12_345  # neither root nor who runs these tests
 # First what loads late: who has no rights may not be able to read it later.
 AS_NOBODY = """
 import contextlib, io, json, os, sys
@@ -162,9 +163,9 @@ def test_a_state_folder_that_cannot_be_made_is_named_with_the_command_that_makes
 def test_settings_that_were_only_found_tell_their_owner_apart() -> None:
     """Root is not told to take them from the user who needs them; anybody else is told the command."""
     with pytest.raises(ConfigError) as refused:
-        check_owner("mcimport.toml", NOBODY)
+        check_owner("mcimport.toml", SOMEBODY)
     if IS_ROOT:
-        assert f"`runuser -u {user_name(NOBODY)} -- mcimport`" in refused.value.hint
+        assert f"`runuser -u {user_name(SOMEBODY)} -- mcimport`" in refused.value.hint
     else:
         assert f"`chown {user_name(os.getuid())} mcimport.toml` as root" in refused.value.hint
 
