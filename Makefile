@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test tests check lint types advisories audit chaos both-sides test-engine bench bench-peers plots test-cron test-image test-debian test-ui format readme clean
+.PHONY: help demo test tests check lint types advisories audit chaos both-sides test-engine bench bench-peers plots test-cron test-image test-debian test-ui format readme dist clean
 
 help:
 	@echo "make demo    the main job on a built-in sandbox, start to end"
@@ -17,10 +17,11 @@ help:
 	@echo "make bench   how fast it is, and how small, each figure beside its ceiling (BENCH=\"ceiling idle\", QUICK=1)"
 	@echo "make bench-peers what one would take instead, on the same list (installs 600 MB)"
 	@echo "make plots   two pictures from bench.json"
-	@echo "make test-cron   the crontab under Debian's cron (as root on Debian; three minutes)"
+	@echo "make test-cron   the crontab, set up on a bare Debian in a folder, under its cron (as root on Debian; four minutes)"
 	@echo "make test-image  the image built and run as the pod (as root on Debian; two minutes)"
 	@echo "make test-debian  all tests on another Debian, in a folder (as root on Debian; a quarter of an hour; DEBIAN=trixie)"
 	@echo "make test-ui     the pages in a browser, with pictures (as root on Debian; one minute)"
+	@echo "make dist    wheel and sdist of a release in dist/, checked, and the wheel's demo in an empty environment"
 	@echo "make format  bring the code into shape"
 
 $(VENV)/installed: pyproject.toml constraints.txt
@@ -84,7 +85,7 @@ plots: $(VENV)/installed
 
 # Three trials that take root on Debian, and install what they need; elsewhere they say why not and end with 2.
 test-cron: $(VENV)/installed
-	PYTHONPATH=tests $(BIN)/python tests/scheduling/under_cron.py
+	DEBIAN=$(DEBIAN) PYTHONPATH=tests $(BIN)/python tests/scheduling/under_cron.py
 
 test-image: $(VENV)/installed
 	PYTHONPATH=tests $(BIN)/python tests/scheduling/in_a_container.py
@@ -105,6 +106,10 @@ format: $(VENV)/installed
 readme: $(VENV)/installed
 	$(BIN)/python tests/readme.py
 	$(BIN)/python tests/config_schema.py
+
+# A release: wheel and sdist in dist/, checked, and the wheel tried where this folder is not what is imported.
+dist:
+	$(PYTHON) tests/release.py
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

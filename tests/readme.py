@@ -16,12 +16,16 @@ from mcimport.cli.exits import MEANINGS
 
 ROOT = Path(__file__).parent.parent
 FRONT = ROOT / "README.md"
+CRONTAB = ROOT / "cron" / "mcimport.crontab"
 HOMES = {
     "demo": FRONT,
+    "install": FRONT,
     "commands": FRONT,
     "exits": FRONT,
     "dead_letter": ROOT / "mcimport" / "cli" / "README.md",
+    "setup": ROOT / "cron" / "README.md",
     "crontab": ROOT / "cron" / "README.md",
+    "by_hand": ROOT / "cron" / "README.md",
 }
 """Which page shows which generated part."""
 
@@ -60,8 +64,31 @@ def exits() -> str:
     return "\n".join(["| code | meaning |", "|---|---|", *rows])
 
 
+def setup_commands() -> tuple[str, str, str]:
+    """The commands in the crontab's head: for the program, for the table, and by hand."""
+    head = CRONTAB.read_text(encoding="utf-8").partition("\nSHELL=")[0]
+    blocks = re.findall(r"(?:^#   .+\n)+", head, re.MULTILINE)
+    program, table, by_hand = (re.sub("^#   ", "", block, flags=re.MULTILINE).rstrip() for block in blocks)
+    return program, table, by_hand
+
+
+def install() -> str:
+    program, _, _ = setup_commands()
+    return f"```console\n{program}\n```"
+
+
+def setup() -> str:
+    program, table, _ = setup_commands()
+    return f"```console\n{program}\n{table}\n```"
+
+
+def by_hand() -> str:
+    _, _, commands_by_hand = setup_commands()
+    return f"```console\n{commands_by_hand}\n```"
+
+
 def crontab() -> str:
-    lines = (ROOT / "cron" / "mcimport.crontab").read_text(encoding="utf-8").splitlines()
+    lines = CRONTAB.read_text(encoding="utf-8").splitlines()
     return "```crontab\n" + next(line for line in lines if line[:1].isdigit()) + "\n```"
 
 
@@ -93,7 +120,8 @@ def with_parts(text: str, new: Mapping[str, str]) -> str:
 
 
 def main() -> None:
-    fresh = {"commands": commands(), "exits": exits(), "crontab": crontab(), **demo()}
+    written = {"commands": commands(), "exits": exits(), "install": install(), "setup": setup(), "by_hand": by_hand()}
+    fresh = {**written, "crontab": crontab(), **demo()}
     for page in set(HOMES.values()):
         page.write_text(with_parts(page.read_text(encoding="utf-8"), fresh), encoding="utf-8")
 

@@ -71,7 +71,7 @@ def test_each_line_about_consent_names_a_test_that_there_is() -> None:
         assert f"def {name}(" in (Path(__file__).parent / file).read_text(encoding="utf-8"), name
 
 
-@pytest.mark.parametrize("part", ["commands", "exits", "crontab"])
+@pytest.mark.parametrize("part", ["commands", "exits", "install", "setup", "by_hand", "crontab"])
 def test_a_generated_part_is_what_the_code_produces(part: str) -> None:
     """Whoever changes the code runs `make readme`."""
     text = readme.HOMES[part].read_text(encoding="utf-8")
@@ -133,6 +133,34 @@ def test_every_command_that_needs_more_than_this_machine_fits_the_project(page: 
         OTHER_PROGRAMS[words[0]](words)
 
 
+def _set_up(words: list[str]) -> None:
+    """One of the commands in the crontab's head, which `make test-cron` types word for word."""
+    head = "\n".join(readme.setup_commands())
+    assert words in [shlex.split(line) for line in head.splitlines()]
+
+
+def _copy(words: list[str]) -> None:
+    """`install` copies files that there are, and makes what belongs to the user of the crontab."""
+    *sources, target = [word for word in words[1:] if "/" in word]
+    made = {"/dev/null", "/etc/mcimport", "/var/lib/mcimport"}
+    assert Path(target).is_absolute(), words
+    assert all(source in made or (ROOT / source).exists() for source in sources), words
+    assert "-o" not in words or words[words.index("-o") + 1] == "mcimport", words
+
+
+def _as_the_user(words: list[str]) -> None:
+    """`runuser` runs commands and options that there are, as the user of the crontab."""
+    assert words[1:4] == ["-u", "mcimport", "--"], words
+    run = shlex.split(words[-1].rpartition("; exec ")[2]) if words[4] == "sh" else words[4:]
+    _parse_options(run)
+
+
+def _systemd(words: list[str]) -> None:
+    """The unit is one of this project's."""
+    units = [word for word in words if "." in word]
+    assert all((ROOT / "cron" / "systemd" / unit).exists() for unit in units), words
+
+
 def _make(words: list[str]) -> None:
     """`make` would know what to do."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
@@ -181,6 +209,15 @@ def _kubectl(words: list[str]) -> None:
     assert any(f"secretName: {words[4]}\n" in manifest for manifest in manifests)
 
 
+def _parse_options(words: list[str]) -> None:
+    """As `_parse`, with options that go before the command."""
+    assert words[0] == "mcimport", words
+    rest = words[1:]
+    while rest[0] in ("--config", "--db"):
+        rest = rest[2:]
+    _parse(["mcimport", *rest])
+
+
 def _parse(words: list[str]) -> None:
     """The command line takes these words; nothing is run."""
     command: Any = typer.main.get_command(app)
@@ -198,6 +235,12 @@ OTHER_PROGRAMS: dict[str, Callable[[list[str]], None]] = {
     ".venv/bin/python": _pytest,
     "pip": _install,
     "pipx": _install,
+    "/opt/mcimport/bin/pip": _install,
+    **dict.fromkeys(("umask", "apt-get", "python3", "ln", "useradd", "crontab"), _set_up),
+    "install": _copy,
+    "runuser": _as_the_user,
+    "systemctl": _systemd,
+    "journalctl": _systemd,
     "docker": _docker,
     "kubectl": _kubectl,
 }

@@ -56,8 +56,11 @@ def _show_version(*, requested: bool) -> None:
 
 def _global_options(
     context: typer.Context,
-    config: Annotated[Path | None, typer.Option(help="Configuration file.", envvar=variables.CONFIG)] = None,
-    db: Annotated[Path | None, typer.Option(help="State file.", envvar=variables.DB)] = None,
+    # Not checked by click, which would call another user's file a wrong usage, and know no way out.
+    config: Annotated[
+        Path | None, typer.Option(help="Configuration file.", envvar=variables.CONFIG, readable=False)
+    ] = None,
+    db: Annotated[Path | None, typer.Option(help="State file.", envvar=variables.DB, readable=False)] = None,
     version: Annotated[  # noqa: ARG001, FBT002 - typer reads the signature; the callback has done its work
         bool, typer.Option("--version", help="Show the version and exit.", callback=_show_version, is_eager=True)
     ] = False,

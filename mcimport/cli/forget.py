@@ -8,7 +8,7 @@ import typer
 
 from mcimport.cli.confirm import check_terminal, confirm
 from mcimport.cli.options import load_settings
-from mcimport.cli.output import say
+from mcimport.cli.output import say, warn_root
 from mcimport.errors import ConfigError
 from mcimport.report.format import pluralize
 
@@ -37,6 +37,7 @@ def forget(
         if state is None or not (yes or _confirmed(client, list_key)):
             say("nothing was removed")
             return
+        warn_root(settings.db_path)
         with lock_client(settings.db_path, client):
             gone = retention.forget(state, client, list_key)
     if json:

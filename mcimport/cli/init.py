@@ -14,16 +14,17 @@ import typer
 
 from mcimport.cli.init_answers import QUESTIONS, confirm_summary, show_notes, take_answers
 from mcimport.cli.options import Options
-from mcimport.cli.output import say
+from mcimport.cli.output import say, warn_root
 from mcimport.config import Answers, load, template
 from mcimport.errors import ConfigError
+from mcimport.errors.ownership import USE, explain
 
 _SOURCES = "Where to find the key: env:NAME or file:PATH."
 
 
 def init(
     context: typer.Context,
-    path: Annotated[Path | None, typer.Argument(help="File to write; default ./mcimport.toml.")] = None,
+    path: Annotated[Path | None, typer.Argument(help="File to write; default ./mcimport.toml.", readable=False)] = None,
     *,
     add: Annotated[bool, typer.Option("--add", help="Add a client to the file that is there.")] = False,
     client: Annotated[str | None, typer.Option(metavar="NAME", help="Name of the client.")] = None,
@@ -130,12 +131,14 @@ def _already_exists(target: Path) -> ConfigError:
 def _write(target: Path, answers: Answers | None) -> None:
     """Writes the file with mode 0600, and removes it again if it cannot be written whole or would not load."""
     text = template(answers)
+    warn_root(target)
     try:
         file = os.fdopen(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w", encoding="utf-8")
     except FileExistsError:
         raise _already_exists(target) from None
     except OSError as error:
-        raise ConfigError(f"{target} cannot be written: {error.strerror}") from None
+        denied = explain(error, target, USE)
+        raise ConfigError(f"{target} cannot be written: {denied.reason}", hint=denied.fix) from None
     try:
         with file:
             file.write(text)

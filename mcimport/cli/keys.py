@@ -9,7 +9,7 @@ import typer
 
 from mcimport.cli.help import epilog
 from mcimport.cli.options import load_settings
-from mcimport.cli.output import say
+from mcimport.cli.output import say, warn_root
 from mcimport.config import Client, Settings
 from mcimport.errors import ConfigError
 from mcimport.models.records import ListRow
@@ -45,6 +45,7 @@ def accept(
     with read_state.open_if_exists(settings) as state:
         if state is None:
             return
+        warn_root(settings.db_path)
         destination = state.account_fingerprint(*chosen.ometria_access())
         with lock_client(settings.db_path, chosen.name):
             moving = destinations.at_other_accounts(state, chosen.name, destination)

@@ -8,9 +8,11 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mcimport.errors import McimportError
+from mcimport.errors.ownership import owner_for_root
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger as EventLog
@@ -62,6 +64,14 @@ def warn(text: str) -> None:
         _state.log.warning(text)
         return
     say(f"mcimport: {text}")
+
+
+def warn_root(path: Path) -> None:
+    """Warns root before it makes the file, or others beside it, in the folder of a user who could not open them."""
+    owner = owner_for_root(path)
+    if owner is not None:
+        words = f"the folder of {path} belongs to {owner}, to whom the files that root makes there are closed"
+        warn(f"{words}: run `runuser -u {owner} -- mcimport` instead")
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct, field
 
 from mcimport.cli import exits
-from mcimport.cli.output import print_error, say
+from mcimport.cli.output import print_error, say, warn_root
 from mcimport.cli.process import handle_signals, leave_at_once, tune_process
 from mcimport.config import Settings, world_readable_files
 from mcimport.engine import Engine, LocalEngine
@@ -65,6 +65,7 @@ def run_session(
     """
     caught = [] if caught is None else caught
     tune_process()
+    warn_root(settings.db_path)
     stop = StopSignal()
     accounts = ConnectionPool(stop, tell=make_event_sink(output.log) if output.verbose else None)
     reporting = make_reporter(

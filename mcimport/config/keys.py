@@ -13,6 +13,7 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from mcimport.errors import ConfigError
+from mcimport.errors.ownership import explain
 
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 LIKE_A_KEY = re.compile(r"[0-9A-Fa-f]{24,}(-[A-Za-z]+[0-9]+)?")  # as both vendors make them
@@ -92,7 +93,8 @@ class KeySource:
                 # Latin-1 decodes any byte, so that `_checked` refuses whatever is no key, instead of an encoding error.
                 return file.read(_LONGEST_KEY + 2).decode("latin-1").rstrip("\r\n")
         except OSError as error:
-            raise self._error(f"the file {name} cannot be read: {error.strerror}") from None
+            denied = explain(error, self.folder / Path(name).expanduser())
+            raise self._error(f"the file {name} cannot be read: {denied.reason}", denied.fix) from None
         except (RuntimeError, ValueError):  # `~` without a home; a NUL in the path
             raise self._error("`file:` must be followed by a path") from None
 

@@ -23,6 +23,7 @@ from mcimport.config.places import current_folder, default_db, find_file, named_
 from mcimport.config.schema import ClientTable, File, MailchimpSettings, Notify, OmetriaSettings, Table
 from mcimport.config.settings import Client, Settings
 from mcimport.errors import ConfigError
+from mcimport.errors.ownership import explain
 
 _BOTH_KEYS = f"set {variables.MAILCHIMP_API_KEY} and {variables.OMETRIA_API_KEY}"
 _NO_FILE_HINT = f"Run `mcimport init`, or {_BOTH_KEYS}."
@@ -97,7 +98,8 @@ def read_text(path: Path, name: str) -> str:
     try:
         text = path.read_bytes().decode("utf-8-sig")  # some editors put a byte-order mark first
     except OSError as error:
-        raise ConfigError(f"{name}: cannot be read: {error.strerror}", hint=_NO_FILE_HINT) from None
+        denied = explain(error, path)
+        raise ConfigError(f"{name}: cannot be read: {denied.reason}", hint=denied.fix or _NO_FILE_HINT) from None
     except UnicodeDecodeError:
         pass  # it holds the whole file, with its keys, and would be chained to what is raised here
     if text is None:

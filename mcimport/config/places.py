@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import shlex
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -10,6 +10,7 @@ from pathlib import Path
 import platformdirs
 
 from mcimport.errors import ConfigError
+from mcimport.errors.ownership import chown_command, user_id, user_name
 
 FILE_NAME = "mcimport.toml"
 
@@ -81,8 +82,12 @@ def check_owner(name: str, owner: int) -> None:
 
     The file says where keys are sent.
     """
-    if hasattr(os, "geteuid") and owner not in (0, os.geteuid()):
-        raise ConfigError(
-            f"{name}: belongs neither to this user nor to root, so it is not read",
-            hint=f"If it is the right one: `chown $(id -un) {name}`, or name it with --config.",
-        )
+    if owner in (0, user_id()) or user_id() == -1:
+        return
+    mend = f"{chown_command(shlex.quote(name))} as root"
+    if user_id() == 0:  # whose it would become, closed to the user who runs it every hour
+        mend = f"run mcimport as its owner, `runuser -u {user_name(owner)} -- mcimport`"
+    raise ConfigError(
+        f"{name}: belongs neither to this user nor to root, so it is not read",
+        hint=f"If it is the right one: {mend}, or name it with --config.",
+    )

@@ -14,13 +14,15 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from mcimport.errors import StateError
-from mcimport.state.locking import hold_lock
+from mcimport.errors.ownership import USE, explain, find_obstacle
+from mcimport.state.locking import hold_lock, pattern_of
 
 # A file with all migrations up to this one is opened without importing sqlite_utils, which takes a tenth of a start.
 NEWEST_MIGRATION = "m013_remember_troubles_by_kind"
 BUSY_TIMEOUT = 30.0  # seconds to wait for another program that is writing
 CHECK_TIMEOUT = 3.0  # the same, for `mcimport check`, where a person waits
 
+_DENIED = ("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")
 _MESSAGES = (  # prefixes of SQLite's names of errors, the message, the hint
     (
         ("SQLITE_NOTADB",),
@@ -30,11 +32,7 @@ _MESSAGES = (  # prefixes of SQLite's names of errors, the message, the hint
     (("SQLITE_BUSY", "SQLITE_LOCKED"), "is locked by another program", "Close it there and try again."),
     (("SQLITE_FULL",), "is on a disk that is full; nothing was half-recorded", "Free some space and try again."),
     (("SQLITE_IOERR",), "cannot be read or written; nothing was half-recorded", "Is its disk full, or failing?"),
-    (
-        ("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM"),
-        "cannot be written",
-        "Check its owner, its permissions and its folder.",
-    ),
+    (_DENIED, "cannot be written", "Check its owner, its permissions and its folder."),
     (("SQLITE_CORRUPT",), "is damaged", "Restore it from a backup, or move it away."),
 )
 
@@ -46,6 +44,8 @@ def named_errors(path: Path) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         name = error_name(error)
+        if name.startswith(_DENIED) and (denied := find_obstacle(path, USE, every=pattern_of(path))):
+            raise StateError(f"the state file {path} cannot be written: {denied.reason}", hint=denied.fix) from None
         for beginnings, said, hint in _MESSAGES:
             if name.startswith(beginnings):
                 raise StateError(f"the state file {path} {said}", hint=hint) from None
@@ -299,8 +299,9 @@ def state_exists(path: Path) -> bool:
 
 
 def _unusable(path: Path, what: str, error: OSError) -> StateError:
-    said = f"the state file {path} cannot be {what}: {error.strerror}"
-    return StateError(said, hint="Name another with --db or MCIMPORT_DB.")
+    denied = explain(error, path, USE, every=pattern_of(path))
+    said = f"the state file {path} cannot be {what}: {denied.reason}"
+    return StateError(said, hint=denied.fix or "Name another with --db or MCIMPORT_DB.")
 
 
 def _connect(path: Path, timeout: float = BUSY_TIMEOUT, *, check_same_thread: bool = True) -> sqlite3.Connection:
@@ -328,7 +329,7 @@ def _create(path: Path) -> None:
 def _migration_lock(path: Path, timeout: float = BUSY_TIMEOUT) -> AbstractContextManager[None]:
     """Lets one process or thread at a time create or migrate the file. Raises StateError after `timeout` seconds."""
     said = f"the state file {path} is still being created or upgraded by another process"
-    return hold_lock(_migration_lock_path(path), timeout, lambda: StateError(said, hint="Try again in a minute."))
+    return hold_lock(_migration_lock_path(path), timeout, lambda: StateError(said, hint="Try again in a minute."), path)
 
 
 def _migration_lock_path(path: Path) -> Path:

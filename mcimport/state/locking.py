@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
 import stat
 import tempfile
 import time
@@ -15,6 +16,7 @@ from filelock import FileLock, Timeout
 
 from mcimport.errors import BusyError, McimportError, StateError
 from mcimport.errors.machine import check_files_left
+from mcimport.errors.ownership import USE, chown_command, explain, user_id, user_name
 
 _LOCKS_UNSUPPORTED = frozenset({errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP})
 _ANOTHER = "Name another state file with --db or MCIMPORT_DB"
@@ -41,7 +43,7 @@ def lock_client(db_path: Path, client: str) -> Iterator[None]:
     def busy() -> BusyError:
         return BusyError(f"{client}: another mcimport is already running for this client{_holder_text(path)}")
 
-    with hold_lock(path, LOCK_TIMEOUT, busy):
+    with hold_lock(path, LOCK_TIMEOUT, busy, db_path):
         # Another process that finds the lock taken reads this text; the lock itself does not depend on it.
         with suppress(OSError):
             began = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
@@ -70,7 +72,7 @@ def lock_holder(db_path: Path, client: str) -> str | None:
     except Timeout:
         return _holder_text(path)
     except OSError as error:
-        raise lock_error(path, error) from None
+        raise lock_error(path, error, db_path) from None
 
 
 def file_lock(path: Path, timeout: float) -> FileLock:
@@ -82,8 +84,8 @@ def file_lock(path: Path, timeout: float) -> FileLock:
 
 
 @contextmanager
-def hold_lock(path: Path, timeout: float, taken: Callable[[], McimportError]) -> Iterator[None]:
-    """Holds the lock on a file, in a folder that is created if needed.
+def hold_lock(path: Path, timeout: float, taken: Callable[[], McimportError], db_path: Path) -> Iterator[None]:
+    """Holds the lock on a file beside the state file, in a folder that is created if needed.
 
     Raises what `taken` returns after `timeout` seconds, and as `lock_error` where there can be no lock at all.
     """
@@ -93,25 +95,35 @@ def hold_lock(path: Path, timeout: float, taken: Callable[[], McimportError]) ->
     except Timeout:
         raise taken() from None
     except OSError as error:
-        raise lock_error(path, error) from None
+        raise lock_error(path, error, db_path) from None
     with held:
         yield
 
 
-def lock_error(path: Path, error: OSError) -> StateError:
-    """Returns why the file cannot be locked. Raises MachineError where this process can open no more files."""
+def lock_error(path: Path, error: OSError, db_path: Path | None = None) -> StateError:
+    """Returns why the file cannot be locked. Raises MachineError where this process can open no more files.
+
+    `db_path`: the state file that the lock is for; the hint then covers all files beside it.
+    """
     check_files_left()
     if error.errno in _LOCKS_UNSUPPORTED:
         said = f"the file system of {path.parent} does not support locks: {error.strerror}"
         return StateError(said, hint=f"{_ANOTHER}, on a local disk.")
     found = _regular_file(path)
+    denied = explain(error, path, USE)
     if found is None:
-        return StateError(f"the lock file {path} cannot be created: {error.strerror}", hint=f"{_ANOTHER}, {_MEND}")
-    if found.st_uid != os.geteuid():
-        hint = f"Run `chown {_user_name(os.geteuid())} {path}` as root, and from then on run mcimport as one user only."
-        return StateError(f"the lock file {path} belongs to another user, {_user_name(found.st_uid)}", hint=hint)
-    hint = f"Run `chmod 600 {path}`." if isinstance(error, PermissionError) else f"{_ANOTHER}."
-    return StateError(f"the lock file {path} cannot be opened: {error.strerror}", hint=hint)
+        hint = denied.fix or f"{_ANOTHER}, {_MEND}"
+        return StateError(f"the lock file {path} cannot be created: {denied.reason}", hint=hint)
+    if found.st_uid != user_id():
+        every = pattern_of(db_path) if db_path else shlex.quote(str(path))
+        hint = f"Run {chown_command(every)} as root, and from then on run mcimport as one user only."
+        return StateError(f"the lock file {path} belongs to another user, {user_name(found.st_uid)}", hint=hint)
+    return StateError(f"the lock file {path} cannot be opened: {denied.reason}", hint=denied.fix or f"{_ANOTHER}.")
+
+
+def pattern_of(db_path: Path) -> str:
+    """Returns the shell's pattern for the state file and all that is made beside it."""
+    return f"{shlex.quote(str(db_path.resolve()))}*"
 
 
 def check_folder(folder: Path) -> None:
@@ -123,7 +135,9 @@ def check_folder(folder: Path) -> None:
         with tempfile.NamedTemporaryFile(prefix=".mcimport-", dir=folder) as file:
             _check_locks(Path(file.name))
     except OSError as error:
-        raise StateError(f"no file can be created in {folder}: {error.strerror}", hint=f"{_ANOTHER}, {_MEND}") from None
+        denied = explain(error, folder / "new", USE)
+        hint = denied.fix or f"{_ANOTHER}, {_MEND}"
+        raise StateError(f"no file can be created in {folder}: {denied.reason}", hint=hint) from None
 
 
 def _lock_path(db_path: Path, client: str) -> Path:
@@ -152,13 +166,3 @@ def _regular_file(path: Path) -> os.stat_result | None:
         found = path.stat()
         return found if stat.S_ISREG(found.st_mode) else None
     return None
-
-
-def _user_name(number: int) -> str:
-    """Returns the user's name, or the number where the machine has no name for it."""
-    import pwd  # noqa: PLC0415 - there is none on Windows
-
-    try:
-        return pwd.getpwuid(number).pw_name
-    except KeyError:
-        return str(number)

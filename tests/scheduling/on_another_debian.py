@@ -100,14 +100,21 @@ def make_room(root: Path, path: Path) -> None:
         room.touch()
 
 
-def run(root: Path, what: str, seen: Iterable[Path], variables: Mapping[str, str]) -> int:
-    """A command in there, in the clone; what it says is seen at once."""
-    path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-    environment = {"PATH": path, "HOME": "/root", "LANG": "C.UTF-8", **variables}
+def inside(root: Path, what: str, seen: Iterable[Path]) -> list[str]:
+    """The words that run a command in there, in the clone."""
     apart = [shutil.which("unshare") or "unshare", "--mount", "--pid", "--fork", "--kill-child"]
     script = ENTER.replace("$CLONE", CLONE)
-    words = [*apart, "--", "/bin/sh", "-euc", script, "enter", str(root), what, *map(str, seen)]
-    return subprocess.run(words, env=environment, check=False).returncode
+    return [*apart, "--", "/bin/sh", "-euc", script, "enter", str(root), what, *map(str, seen)]
+
+
+def environment_inside(variables: Mapping[str, str]) -> dict[str, str]:
+    path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    return {"PATH": path, "HOME": "/root", "LANG": "C.UTF-8", **variables}
+
+
+def run(root: Path, what: str, seen: Iterable[Path], variables: Mapping[str, str]) -> int:
+    """A command in there, in the clone; what it says is seen at once."""
+    return subprocess.run(inside(root, what, seen), env=environment_inside(variables), check=False).returncode
 
 
 def clone(root: Path) -> None:

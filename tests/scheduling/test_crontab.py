@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import stat
 import subprocess
 import sys
@@ -27,6 +28,7 @@ from crontab_table import (
     lay,
     replaced,
 )
+from readme import setup_commands
 
 TEXT = CRONTAB.read_text(encoding="utf-8")
 LOGROTATE = CRONTAB.with_suffix(".logrotate").read_text(encoding="utf-8")
@@ -102,6 +104,26 @@ def test_the_header_sets_up_every_folder_that_the_table_uses() -> None:
     (made,) = re.findall(r"# +install -d .*0700 (.*)", TEXT)
     assert tuple(made.split()) == FOLDERS
     assert "crontab -u mcimport cron/mcimport.crontab" in TEXT
+
+
+def test_the_header_installs_the_program_where_the_table_looks_for_it() -> None:
+    """One environment is made, the program goes into it with tried versions, and the table's path is a link to it."""
+    program, _, _ = map(str.splitlines, setup_commands())
+    commands = {words[0]: words for line in program if (words := shlex.split(line))}
+    environment = commands["python3"][-1]
+    assert commands[f"{environment}/bin/pip"][1:] == ["install", "--constraint", "constraints.txt", "."]
+    assert commands["ln"][1:] == ["-sf", f"{environment}/bin/mcimport", PROGRAM]
+
+
+def test_by_hand_the_program_runs_as_the_tables_user_on_the_tables_files(entry: Entry) -> None:
+    """Nothing that root types makes a file that is closed to cron, or in another place than cron's."""
+    _, _, by_hand = map(str.splitlines, setup_commands())
+    assert all(line.startswith("runuser -u mcimport -- ") for line in by_hand)
+    settings = entry.settings
+    assert f"mcimport --config {settings['MCIMPORT_CONFIG']} --db {settings['MCIMPORT_DB']} check" in by_hand[-1]
+    assert by_hand[0].endswith(settings["MCIMPORT_CONFIG"])
+    (keys,) = re.findall(r" \. (\S+);", entry.command)
+    assert f". {keys};" in by_hand[-1]
 
 
 def test_the_log_is_the_one_that_is_rotated(entry: Entry) -> None:

@@ -1,17 +1,18 @@
-"""`make test-cron`: cron/mcimport.crontab under Debian's cron, as a user without privileges, against the sandbox.
+"""`make test-cron`: the crontab on a bare Debian, set up by the commands in its head word for word, under its cron.
 
-The table is installed as it stands, but for what must differ: every minute instead of seven past, the three folders
-laid under a temporary one, and in the program's place a script that runs the program and reports its exit code. Three
-copies stand in one table: one where all is well, one with a page that cannot be read, and one without its keys. Two
-minutes are waited for; between them people change.
+The system is made of Debian's packages in a temporary folder, as `make test-debian` makes its own; the sandbox is on
+this machine's loopback. Two things differ from what the head leaves: the table runs every minute instead of seven past,
+and in the link's place is a script that runs the program and reports its exit code. Two copies of the table stand below
+it, with folders of their own: one with a page that cannot be read, and one without its keys. Two minutes are waited
+for; between them people change.
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
+import re
 import select
-import shutil
+import shlex
 import stat
 import subprocess
 import sys
@@ -22,31 +23,88 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from conftest import Importer, expected_ids, imported_ids
-from crontab_table import CRONTAB, HOURLY, PROGRAM, ROOT, SETTINGS, Laid, lay, replaced
-from privileges import FailedError, Results, attempt, command, need, prerequisite, say
+from crontab_table import CRONTAB, FOLDERS, HOURLY, KEYS, PROGRAM, SETTINGS, Laid, lay, replaced
+from on_another_debian import clone, environment_inside, inside, pip_here
+from on_another_debian import lay as lay_debian
+from privileges import FailedError, Results, attempt, command, make_debian, need, prerequisite, say
+from readme import setup_commands
 
 from mcimport.sandbox.server import Sandbox
 from mcimport.sandbox.settings import SandboxSettings
 
-USER = "mcimport-cron-test"
 PATIENCE = 150  # seconds: cron looks once a minute, and may have looked just before
-PID_FILE = Path("/run/crond.pid")
-REPORTING = '#!/bin/sh\n"{program}" "$@"\ncode=$?\necho "{name} $code" >"{reports}"\nexit $code\n'
+REPORTS = "/run/reports"
+REPORTING = f"""\
+#!/bin/sh
+/opt/mcimport/bin/mcimport "$@"
+code=$?
+echo "$MCIMPORT_DB $code" >{REPORTS}
+exit $code
+"""
+
+
+@dataclass(frozen=True)
+class Debian:
+    """A Debian in a folder, and what of this machine is seen in it."""
+
+    root: Path
+    seen: tuple[Path, ...]
+    variables: dict[str, str]
+
+    def __call__(self, script: str) -> str:
+        """Runs a script in the clone as root; returns its output. Raises FailedError with its last words."""
+        words = inside(self.root, f"/bin/sh -euc {shlex.quote(script)} 2>&1", self.seen)
+        environment = environment_inside(self.variables)
+        result = subprocess.run(
+            words, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        )
+        if result.returncode:
+            raise FailedError(f"`{script}` ended with {result.returncode}\n{result.stdout[-1_500:]}{result.stderr}")
+        return result.stdout
+
+    @contextmanager
+    def cron(self) -> Iterator[None]:
+        """Its daemon, which ends with this."""
+        words = inside(self.root, "cron -f", self.seen)
+        with subprocess.Popen(words, env=environment_inside({}), stdin=subprocess.DEVNULL) as daemon:
+            try:
+                yield
+            finally:
+                daemon.kill()  # `unshare` heeds nothing less; what it started ends with it
+
+    @property
+    def user(self) -> int:
+        """The number of the user whom the head makes."""
+        passwd = (self.root / "etc" / "passwd").read_text(encoding="utf-8")
+        (number,) = re.findall(r"^mcimport:[^:]*:(\d+):", passwd, re.MULTILINE)
+        return int(number)
 
 
 @dataclass(frozen=True)
 class Copy:
-    """One copy of the table, with its sandbox and its folders."""
+    """One copy of the table, with its sandbox and its folders, which begin at the Debian's root or below it."""
 
-    name: str
+    root: Path
     sandbox: Sandbox
     laid: Laid
-    program: Path
 
     @property
     def table(self) -> str:
         text = CRONTAB.read_text(encoding="utf-8")
-        return replaced(text, {HOURLY: "* * * * *", PROGRAM: str(self.program)} | self.laid.paths)
+        return replaced(text, {HOURLY: "* * * * *"} | {path: self.inside(Path(new)) for path, new in self.paths})
+
+    @property
+    def paths(self) -> list[tuple[str, str]]:
+        return list(self.laid.paths.items())
+
+    def inside(self, path: Path) -> str:
+        """A path as the Debian sees it."""
+        return f"/{path.relative_to(self.root)}"
+
+    @property
+    def name(self) -> str:
+        """By which its runs are reported."""
+        return self.inside(self.laid.state)
 
     @property
     def log(self) -> str:
@@ -61,162 +119,153 @@ class Copy:
 class Reports:
     """The exit codes that come through a named pipe, a line each."""
 
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / "reports"
-        os.mkfifo(self.path)
-        self._pipe = os.open(self.path, os.O_RDWR | os.O_NONBLOCK)  # for writing, too: so it never ends
+    def __init__(self, path: Path) -> None:
+        os.mkfifo(path)
+        path.chmod(0o666)
+        self._pipe = os.open(path, os.O_RDWR | os.O_NONBLOCK)  # for writing, too: so it never ends
         self._rest = ""
 
-    def wait_for(self, *names: str) -> dict[str, int]:
+    def wait_for(self, *copies: Copy) -> list[int]:
         """The next exit code of each; raises FailedError when cron takes too long."""
         codes: dict[str, int] = {}
-        while not codes.keys() >= set(names):
+        while not codes.keys() >= {copy.name for copy in copies}:
             if not select.select([self._pipe], [], [], PATIENCE)[0]:
                 raise FailedError(f"cron started nothing in {PATIENCE} seconds")
             *lines, self._rest = (self._rest + os.read(self._pipe, 4_096).decode()).split("\n")
             for line in lines:
                 name, code = line.split()
                 codes.setdefault(name, int(code))
-        return codes
+        return [codes[copy.name] for copy in copies]
 
     def close(self) -> None:
         os.close(self._pipe)
 
 
-@contextmanager
-def unprivileged_user(home: Path) -> Iterator[None]:
-    command("useradd", "--system", "--user-group", "--home-dir", home, "--shell", "/usr/sbin/nologin", USER)
-    try:
-        yield
-    finally:
-        command("userdel", USER)
-
-
-def is_running() -> bool:
-    """A daemon that works holds the lock on its file."""
-    try:
-        with PID_FILE.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
-        return True
-    return False
-
-
-@contextmanager
-def cron() -> Iterator[None]:
-    """The machine's daemon where there is one; else one that ends with this."""
-    if is_running():
-        yield
-        return
-    with subprocess.Popen([shutil.which("cron") or "cron", "-f"]) as daemon:
-        try:
-            yield
-        finally:
-            daemon.terminate()
-
-
-@contextmanager
-def installed(table: str) -> Iterator[None]:
-    """Cron itself refuses a table that it cannot read."""
-    with tempfile.NamedTemporaryFile("w", encoding="utf-8") as file:
-        file.write(table)
-        file.flush()
-        command("crontab", "-u", USER, file.name)
-    try:
-        yield
-    finally:
-        command("crontab", "-u", USER, "-r")
-
-
-def copy_of_the_table(name: str, knobs: SandboxSettings, folder: Path, reports: Path, stack: ExitStack) -> Copy:
-    """`folder`: with the installed program, and with room for the copy's own folders."""
-    sandbox = stack.enter_context(Sandbox(knobs))
-    settings = SETTINGS.format(
-        list_key=sandbox.list_key, mailchimp_url=sandbox.mailchimp_url, ometria_url=sandbox.ometria_url
-    )
-    laid = lay(folder / name, settings, (sandbox.mailchimp_key, sandbox.ometria_key))
-    program = folder / name / "mcimport"
-    real = folder / "installed" / "bin" / "mcimport"
-    program.write_text(REPORTING.format(program=real, name=name, reports=reports), encoding="utf-8")
-    program.chmod(0o755)
-    return Copy(name, sandbox, laid, program)
-
-
-def rotate(copy: Copy) -> None:
-    """What logrotate does with the log, by the project's file for it."""
-    text = CRONTAB.with_suffix(".logrotate").read_text(encoding="utf-8")
-    log = {"/var/log/mcimport": copy.laid.paths["/var/log/mcimport"], "su mcimport mcimport": f"su {USER} {USER}"}
-    file = copy.laid.folder / "logrotate.conf"
-    file.write_text(replaced(text, log), encoding="utf-8")
-    file.chmod(0o644)
-    os.chown(file, 0, 0)
-    command("logrotate", "--force", "--state", copy.laid.folder / "rotated", file)
-
-
-def install(folder: Path) -> None:
-    """The project in Debian's own Python, which a user without privileges may run."""
-    say("installing mcimport for everybody, into a temporary folder")
+def bare_debian(folder: Path) -> Debian:
+    """With a clone of the project, whom this machine trusts, and how its pip finds packages."""
+    release = os.environ.get("DEBIAN") or "trixie"
+    root = folder / "root"
+    say(f"making a bare Debian {release} in a temporary folder")
     with prerequisite():
-        command("/usr/bin/python3", "-m", "venv", folder)
-        command(folder / "bin" / "pip", "install", "--quiet", "--constraint", ROOT / "constraints.txt", ROOT)
+        make_debian(release, ["ca-certificates"], root)
+        clone(root)
+        found = pip_here(command(sys.executable, "-m", "pip", "config", "list"), os.environ)
+        debian = Debian(root, tuple(lay_debian(root, found)), found.variables)
+        debian("apt-get update")  # whether packages are to be had here
+    return debian
+
+
+def settings_for(sandbox: Sandbox) -> tuple[str, tuple[str, str]]:
+    """The text of mcimport.toml, and both keys."""
+    urls = {"mailchimp_url": sandbox.mailchimp_url, "ometria_url": sandbox.ometria_url}
+    return SETTINGS.format(list_key=sandbox.list_key, **urls), (sandbox.mailchimp_key, sandbox.ometria_key)
+
+
+def set_up(debian: Debian, sandbox: Sandbox) -> tuple[Copy, str]:
+    """Types the head's commands, fills in what they leave to fill in, and looks by hand; returns what `check` says."""
+    program, table, by_hand = setup_commands()
+    init, check = by_hand.splitlines()
+    say("typing the commands in the crontab's head")
+    debian(f"{program}\n{table}\n{init}")
+    copy = Copy(debian.root, sandbox, Laid(debian.root))
+    settings, keys = settings_for(sandbox)
+    copy.laid.config.write_text(settings, encoding="utf-8")  # as root: in a file that is there, its owner stays
+    lines = [f"{name}={key}\n" for name, key in zip(KEYS, keys, strict=True)]
+    copy.laid.environment.write_text("".join(lines), encoding="utf-8")
+    return copy, debian(check)
+
+
+def copy_of_the_table(debian: Debian, name: str, sandbox: Sandbox) -> Copy:
+    copy = Copy(debian.root, sandbox, lay(debian.root / name, *settings_for(sandbox)))
+    debian(f"chown --recursive mcimport:mcimport /{name}")
+    return copy
+
+
+def every_minute(debian: Debian, *copies: Copy) -> None:
+    """Installs the tables in place of the one that the head's last command installed, and the link's script."""
+    link = debian.root / PROGRAM.lstrip("/")
+    link.unlink()
+    link.write_text(REPORTING, encoding="utf-8")
+    link.chmod(0o755)
+    (debian.root / "table").write_text("".join(copy.table for copy in copies), encoding="utf-8")
+    debian("crontab -u mcimport /table")
 
 
 def trial() -> Results:
-    need(["cron", "logrotate", "python3-venv"])
+    need(["mmdebstrap", "git"])
     with tempfile.TemporaryDirectory(prefix="mcimport-cron-") as name, ExitStack() as stack:
-        folder = Path(name)
-        install(folder / "installed")
-        reports = Reports(folder)
+        debian = bare_debian(Path(name))
+        sandboxes = [
+            stack.enter_context(Sandbox(knobs))
+            for knobs in (
+                SandboxSettings(size=200, permissions=()),  # about which a warning would be logged
+                SandboxSettings(size=200, broken=["100-101"]),
+                SandboxSettings(size=10),
+            )
+        ]
+        well, said = set_up(debian, sandboxes[0])
+        results = installed(debian, said)
+        letters = copy_of_the_table(debian, "letters", sandboxes[1])
+        keyless = copy_of_the_table(debian, "keyless", sandboxes[2])
+        keyless.laid.environment.unlink()
+        reports = Reports(debian.root / REPORTS.lstrip("/"))
         stack.callback(reports.close)
-        copies = (
-            copy_of_the_table("well", SandboxSettings(size=200), folder, reports.path, stack),
-            copy_of_the_table("letters", SandboxSettings(size=200, broken=["100-101"]), folder, reports.path, stack),
-            copy_of_the_table("keyless", SandboxSettings(size=10), folder, reports.path, stack),
-        )
-        copies[-1].laid.environment.unlink()
-        stack.enter_context(unprivileged_user(folder))
-        folder.chmod(0o755)
-        command("chown", "--recursive", f"{USER}:{USER}", folder)
-        return [*two_minutes(*copies, reports), *afterwards(*copies)]
+        every_minute(debian, well, letters, keyless)
+        results += two_minutes(debian, well, letters, reports)
+        return [*results, *afterwards(debian, well, letters, keyless)]
 
 
-def two_minutes(well: Copy, letters: Copy, keyless: Copy, reports: Reports) -> Results:
-    # In this order: cron does not notice a table that is installed in the second in which it starts.
-    with installed(well.table + letters.table + keyless.table), cron():
+def installed(debian: Debian, said: str) -> Results:
+    """What the head's commands left."""
+    table = debian("crontab -u mcimport -l")
+    tried = debian("runuser -u mcimport -- mcimport --version; readlink -f /usr/local/bin/mcimport")
+    is_well = "No problems found" in said
+    return [
+        (is_well, f"set up word for word, `check` finds no problem {'' if is_well else said}".strip()),
+        (table == CRONTAB.read_text(encoding="utf-8"), "the table is the project's"),
+        ("/opt/mcimport/bin/mcimport" in tried, "and the link leads into the environment"),
+    ]
+
+
+def two_minutes(debian: Debian, well: Copy, letters: Copy, reports: Reports) -> Results:
+    with debian.cron():
         say("waiting for cron's minute")
-        first = reports.wait_for("well", "letters")
+        first = reports.wait_for(well, letters)
         is_carried = well.everybody_is_there
         well.sandbox.audience().change(20)
         well.sandbox.audience().join(3)
         say("waiting for the next one")
-        second = reports.wait_for("well", "letters")  # both, so that nothing is left running
+        second = reports.wait_for(well, letters)  # both, so that nothing is left running
     return [
-        (first == {"well": 0, "letters": 3}, f"exit 0 where all is well, 3 with dead letters: {first}"),
+        (first == [0, 3], f"exit 0 where all is well, 3 with dead letters: {first}"),
         (is_carried, "the first run carried everybody"),
-        (second["well"] == 0 and well.everybody_is_there, "the next one carried who changed and who joined"),
+        (second[0] == 0 and well.everybody_is_there, "the next one carried who changed and who joined"),
     ]
 
 
-def afterwards(well: Copy, letters: Copy, keyless: Copy) -> Results:
+def afterwards(debian: Debian, well: Copy, letters: Copy, keyless: Copy) -> Results:
     """What lies there when cron has done its work."""
     results = [
-        (well.log == "", f"where all is well the log stays empty {well.log}".strip()),
+        (is_new_state_alone(well.log), f"where all is well the log says that a state file was made {well.log}".strip()),
         ("dead letter" in letters.log, "the log tells of the dead letters"),
         (letters.sandbox.mailchimp_key not in letters.log, "and holds no key"),
-        (str(keyless.laid.environment) in keyless.log, "without the environment file the log names it"),
+        (keyless.inside(keyless.laid.environment) in keyless.log, "without the environment file the log names it"),
         (keyless.sandbox.requests == [], "and nobody was asked for anything"),
-        (is_the_users_alone(well), "state and log are mode 0600, and that user's own"),
+        (is_the_users_alone(debian, well), "settings, keys, state and log are mode 0600, and that user's own"),
     ]
-    rotate(letters)
-    kept = letters.laid.log.with_name("mcimport.log.1.gz")
-    return [*results, (kept.exists() and not letters.laid.log.exists(), "logrotate takes the log away")]
+    debian("logrotate --force --state /run/rotated /etc/logrotate.d/mcimport")
+    kept = well.laid.log.with_name("mcimport.log.1.gz")
+    return [*results, (kept.exists() and not well.laid.log.exists(), "logrotate takes the log away")]
 
 
-def is_the_users_alone(copy: Copy) -> bool:
-    files = [copy.laid.state.stat(), copy.laid.log.stat()]
-    return all(stat.S_IMODE(one.st_mode) == 0o600 and one.st_uid != 0 for one in files)
+def is_new_state_alone(log: str) -> bool:
+    return log.count("\n") == 1 and "no state file at" in log
+
+
+def is_the_users_alone(debian: Debian, copy: Copy) -> bool:
+    """Every file in the three folders, whoever wrote it."""
+    files = [file.stat() for folder in FOLDERS for file in Path(copy.laid.paths[folder]).iterdir()]
+    return all((stat.S_IMODE(file.st_mode), file.st_uid) == (0o600, debian.user) for file in files)
 
 
 if __name__ == "__main__":

@@ -59,6 +59,7 @@ def run_checks(
     yield from machine.environment(settings, environ)
     yield from (Finding("", "keys", "note", words) for words in world_readable_files(settings))
     yield from machine.engine(settings, offline=offline)
+    yield from machine.run_by_root(settings.db_path)
     yield (state_file := machine.state_file(settings.db_path))
     db_path = settings.db_path if state_file.verdict == "good" else None
     recorded = read_recorded(db_path, clients)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from mcimport.config import Settings, misspelt, referenced_variables, variables
 from mcimport.errors import ConfigError, McimportError, StateError
 from mcimport.errors.machine import require_extra
+from mcimport.errors.ownership import USE, explain, owner_for_root
 from mcimport.monitoring.check.finding import Finding, error_finding
 from mcimport.report.format import pluralize
 from mcimport.state import check_folder, check_state_file
@@ -70,7 +71,17 @@ def state_file(path: Path) -> Finding:
     except StateError as error:
         return error_finding("", "state file", error)
     except OSError as error:
-        return Finding("", "state file", "bad", f"{path} cannot be read: {error.strerror}", ANOTHER)
+        denied = explain(error, path, USE)
+        return Finding("", "state file", "bad", f"{path} cannot be read: {denied.reason}", denied.fix or ANOTHER)
+
+
+def run_by_root(path: Path) -> Iterator[Finding]:
+    """Yields a note where root looks at the state file of another user."""
+    owner = owner_for_root(path)
+    if owner is not None:
+        words = f"its folder belongs to {owner}, and this is root"
+        fix = f"Run mcimport as that user: `runuser -u {owner} -- mcimport`. Files that root makes are closed to it."
+        yield Finding("", "state file", "note", words, fix)
 
 
 def _size(size: int) -> str:
