@@ -46,7 +46,7 @@ PLENTY = Limits()
 class Child:
     """A command that was started. Its process group is numbered as it is."""
 
-    def __init__(self, server: subprocess.Popen[str], number: int, folder: Path) -> None:
+    def __init__(self, server: subprocess.Popen[bytes], number: int, folder: Path) -> None:
         self.number = number
         self._server = server
         self._folder = folder
@@ -55,7 +55,7 @@ class Child:
         """Its exit code, or what signal it died of, below 0. Raises TimeoutError, with its stacks, when it hangs."""
         assert self._server.stdout is not None
         if not select.select([self._server.stdout], [], [], HANGS)[0]:
-            os.kill(self.number, STACKS)
+            os.killpg(self.number, STACKS)
             select.select([self._server.stdout], [], [], WRITES)
             os.killpg(self.number, signal.SIGKILL)
             self._server.stdout.readline()
@@ -66,7 +66,7 @@ class Child:
 class ForkServer:
     """One command at a time."""
 
-    def __init__(self, server: subprocess.Popen[str]) -> None:
+    def __init__(self, server: subprocess.Popen[bytes]) -> None:
         self._server = server
 
     def start(self, arguments: Sequence[str], folder: Path, limits: Limits) -> Child:
@@ -75,8 +75,7 @@ class ForkServer:
         assert self._server.stdout is not None
         ahead = time.time() - time.time_ns() / 1e9  # see `passing`: the second one is true
         order = {"arguments": list(arguments), "folder": str(folder), "ahead": ahead, **asdict(limits)}
-        self._server.stdin.write(f"{json.dumps(order)}\n")
-        self._server.stdin.flush()
+        self._server.stdin.write(f"{json.dumps(order)}\n".encode())
         return Child(self._server, int(self._server.stdout.readline()), folder)
 
 
@@ -86,7 +85,7 @@ def fork_server() -> Iterator[ForkServer]:
         [sys.executable, __file__],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        text=True,
+        bufsize=0,  # a line that a buffer holds is one that `select` does not see: a child that ends at once would hang
         env={"PATH": os.environ["PATH"]},
     ) as server:
         yield ForkServer(server)
