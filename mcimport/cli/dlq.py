@@ -12,7 +12,7 @@ from mcimport.cli.options import CLIENTS, ENGINE, LARGEST_ID, LOG_FORMAT, NOTHIN
 from mcimport.cli.output import say, set_log_format
 from mcimport.errors import ConfigError
 from mcimport.models.records import HANDFUL, Affected, affected
-from mcimport.report.dead_letters import HEADS, document, facts, row
+from mcimport.report.dead_letters import COLUMNS, document, facts, row
 from mcimport.report.format import dead_letters, pluralize
 
 MOST_LISTED = 1000
@@ -47,7 +47,7 @@ def list_letters(
     if json:
         read_state.write_json(document(letter, list_status) for letter, list_status in listed)
     else:
-        read_state.write_table(HEADS, [row(letter, list_status) for letter, list_status in listed], prose="reason")
+        read_state.write_table(COLUMNS, [row(letter, list_status) for letter, list_status in listed])
         if not listed:
             say("no dead letters" if everything else "no open dead letters")
 

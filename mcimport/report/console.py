@@ -55,12 +55,14 @@ def _live(stream: TextIO, *, dry_run: bool) -> Iterator[Reporter]:
     from rich.live import Live  # noqa: PLC0415 - only a terminal needs it
 
     from mcimport.report.live_display import render  # noqa: PLC0415 - as above
-    from mcimport.report.tables import make_console  # noqa: PLC0415 - as above
+    from mcimport.report.tables import make_console, wrapped  # noqa: PLC0415 - as above
 
     console = make_console(stream)
-    reporter = ConsoleReporter(
-        stream, lambda lines: console.print("\n".join(lines), soft_wrap=True), summary_block, dry_run=dry_run
-    )
+
+    def write(lines: list[str]) -> None:
+        console.print("\n".join(part for line in lines for part in wrapped(console, line)), soft_wrap=True)
+
+    reporter = ConsoleReporter(stream, write, summary_block, dry_run=dry_run)
     # Standard output may be read by a program: the display must not redirect it.
     display = Live(
         console=console,

@@ -35,7 +35,6 @@ from mcimport.report.format import age, clock, duration, escape, moment, plurali
 from mcimport.report.live_display import MOST_ROWS, render
 from mcimport.report.progress import ProgressTracker
 from mcimport.report.summary import error_lines, json_line, summary_block, summary_line, title, verdict
-from mcimport.report.tables import print_table
 from mcimport.report.totals_table import rows, total_line
 
 BEGAN = 1_795_000_000  # 2026-11-18 11:06:40 UTC
@@ -592,33 +591,3 @@ def test_threads_of_many_clients_tell_every_list_once() -> None:
         list(pool.map(lambda number: listener.ended(idle(f"l{number}")), range(200)))
     told_of = [words for words in out.getvalue().splitlines() if words.endswith(": nothing changed")]
     assert sorted(told_of) == sorted(f"acme l{number}, run 7: nothing changed" for number in range(200))
-
-
-# ---- tables
-
-
-def test_a_table_without_a_terminal_breaks_no_line() -> None:
-    """A row is a line, however long, without blanks at its end and without control characters."""
-    out = io.StringIO()
-    long = " ".join(["a reason of many words"] * 20)
-    print_table(out, ("id", "reason"), [("1", long), ("20", "[bold]short[/bold] :smile:")], prose="reason")
-    assert out.getvalue().splitlines() == ["id  reason", f" 1  {long}", "20  [bold]short[/bold] :smile:"]
-
-
-def test_a_narrow_terminal_wraps_prose_between_words_and_nothing_else(terminal: Terminal) -> None:
-    """Ids and times stay whole; the one column of prose takes what is left."""
-    key, words = "1a2d7ebf82" * 5, "Mailchimp answered 500 (Internal Server Error) and then once more"
-    print_table(terminal, ("list", "times", "reason"), [(key, "2026-11-18 11:06:40 " * 3, words)], prose="reason")
-    text = re.sub(r"\x1b\[[0-9;]*m", "", terminal.getvalue())
-    assert key in text
-    assert "2026-11-18 11:06:40 2026-11-18 11:06:40" in text
-    assert all(word in text for word in words.split())
-
-
-def test_an_encoding_that_lacks_a_character_stops_no_table() -> None:
-    """What an old code page cannot write is escaped."""
-    file = io.BytesIO()
-    with io.TextIOWrapper(file, encoding="ascii") as stream:
-        print_table(stream, ("name",), [("Zoë",)])
-        stream.flush()
-        assert b"Zo\\xeb" in file.getvalue()
