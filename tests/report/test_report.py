@@ -138,7 +138,8 @@ def told(
 @pytest.mark.parametrize(
     ("seconds", "words"),
     [
-        (0, "0.0 s"),
+        (0, "0 s"),
+        (2, "2 s"),
         (0.42, "0.4 s"),
         (34.4, "34 s"),
         (60, "1 min"),
