@@ -37,6 +37,8 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 passing.install()
 
+os.environ.pop("COLUMNS", None)  # the width of the screen at which tests are run is not theirs
+
 # The command line is put together once a process, not once a command: it takes longer than many a command does.
 pytest.MonkeyPatch().setattr(typer.main, "get_command", functools.cache(typer.main.get_command))
 # Nor are the sandbox's members invented anew for every test: the same list and seed invent the same ones.

@@ -16,6 +16,7 @@ from mcimport.cli.help import epilog
 from mcimport.cli.options import Options
 from mcimport.cli.output import ignore_broken_pipe, print_error, warn
 from mcimport.errors import ConfigError
+from mcimport.report.columns import Columns
 
 if TYPE_CHECKING:  # loaded by the command, as rich is
     from mcimport.config.origins import Origins, Setting
@@ -92,7 +93,7 @@ def _write_tables(origins: Origins, client: str | None) -> None:
 
     def write(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         typer.echo(title)
-        print_table(sys.stdout, heads, rows, prose=heads[1])
+        print_table(sys.stdout, Columns(tuple(heads), wrapped=heads[1]), rows)
         typer.echo()
 
     write("Configuration file:", _PLACE_HEADS, [(place.name, place.found) for place in origins.config])

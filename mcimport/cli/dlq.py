@@ -16,7 +16,7 @@ from mcimport.cli.output import LogFormat, ignore_broken_pipe, say, set_log_form
 from mcimport.config import Settings
 from mcimport.errors import ConfigError
 from mcimport.models.records import HANDFUL, Affected, DeadLetter, affected
-from mcimport.report.dead_letters import HEADS, document, facts, row
+from mcimport.report.dead_letters import COLUMNS, document, facts, row
 from mcimport.report.format import dead_letters, pluralize
 
 if TYPE_CHECKING:  # other commands start without SQLite
@@ -60,7 +60,7 @@ def list_letters(
     if json:
         read_state.write_json(document(letter, list_status) for letter, list_status in listed)
     else:
-        read_state.write_table(HEADS, [row(letter, list_status) for letter, list_status in listed], prose="reason")
+        read_state.write_table(COLUMNS, [row(letter, list_status) for letter, list_status in listed])
         if not listed:
             say("no dead letters" if everything else "no open dead letters")
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import json
 import re
-import textwrap
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from mcimport.convert import FieldMapping, field_mappings, has_permissions
 from mcimport.convert.field_values import takes_any_text
 from mcimport.models import ContactRules, ListFields
+from mcimport.report.columns import Columns
 from mcimport.report.format import escape
 
-HEADS = ("merge tag", "name", "type", "goes to")
-CUSTOM_HEADS = ("custom field", "type", "holds")
-CustomField = tuple[str, str, str]  # a row below CUSTOM_HEADS
+COLUMNS = Columns(heads=("merge tag", "name", "type", "goes to"), dropped=("type",), wrapped="name")
+CUSTOM_COLUMNS = Columns(heads=("custom field", "type", "holds"), wrapped="holds")
+CustomField = tuple[str, str, str]  # a row below CUSTOM_COLUMNS
 
 MOST_OF_A_TYPE = 100  # custom fields of one type that Ometria lets an account have
 _KINDS = {"number": "number", "date": "date", "address": "object"}
@@ -36,7 +36,7 @@ _is_bare = re.compile(r"[A-Za-z0-9_-]+", re.ASCII).fullmatch
 
 
 def rows(fields: ListFields, rules: ContactRules) -> list[tuple[str, ...]]:
-    """Returns a row below HEADS for each of the list's merge fields, in the list's order."""
+    """Returns a row below COLUMNS for each of the list's merge fields, in the list's order."""
     return [
         (
             escape(mapping.merge.tag),
@@ -63,7 +63,7 @@ def target(mapping: FieldMapping) -> str:
 
 
 def custom_fields(fields: ListFields, rules: ContactRules) -> list[CustomField]:
-    """Returns a row below CUSTOM_HEADS for each property that this list may need, those of its merge fields first."""
+    """Returns a row below CUSTOM_COLUMNS for each property that this list may need, those of its merge fields first."""
     optional = [_INTERESTS] if fields.interests else []
     optional += [_PERMISSIONS] if has_permissions(fields, rules) else []
     return [*_of_merge_fields(fields, rules), *_OWN, *optional]
@@ -80,9 +80,8 @@ def too_many(custom: Sequence[CustomField]) -> list[str]:
 
 
 def interests(fields: ListFields) -> str:
-    """Returns the names of the interests, wrapped; without their categories, which Ometria does not get either."""
-    names = ", ".join(filter(None, map(escape, fields.interests.values())))
-    return textwrap.fill(names, 110, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False)
+    """Returns the names of the interests in one line, without their categories, which Ometria does not get either."""
+    return ", ".join(filter(None, map(escape, fields.interests.values())))
 
 
 def fields_table(fields: ListFields, rules: ContactRules) -> str:

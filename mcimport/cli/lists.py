@@ -13,12 +13,17 @@ from mcimport.cli.exits import OK, of_error, worst
 from mcimport.cli.options import CLIENTS, load_settings
 from mcimport.cli.output import print_error, say
 from mcimport.errors import McimportError
+from mcimport.report.columns import Columns
 
 if TYPE_CHECKING:  # loads the HTTP client; other commands start without it
     from mcimport.config import Client
     from mcimport.services.mailchimp.lists import AccountList
 
-HEADS = ("client", "list", "name", "members", "subscribed", "last change", "synced to")
+COLUMNS = Columns(
+    heads=("client", "list", "name", "members", "subscribed", "last change", "synced to"),
+    dropped=("last change", "subscribed"),
+    wrapped="name",
+)
 
 
 class ListOfKey(Struct, frozen=True):
@@ -61,7 +66,7 @@ def lists(
         read_state.write_json(map(_document, rows))
         return worst(codes)
     read_state.write_table(
-        HEADS,
+        COLUMNS,
         [
             (
                 row.client,
@@ -76,7 +81,6 @@ def lists(
             )
             for row in rows
         ],
-        prose="name",
     )
     _print_what_to_paste(rows)
     return worst(codes)

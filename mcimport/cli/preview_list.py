@@ -22,8 +22,9 @@ from mcimport.errors import ConfigError, NotFoundError, ServiceError
 from mcimport.models import ContactRules, Conversion, Converted, ListFields, Member, OptedIn, Skipped, Unsendable
 from mcimport.models.records import ListRow
 from mcimport.models.results import Permissions
+from mcimport.report.columns import Columns
 from mcimport.report.format import escape, out_of, permissions_document, permissions_text
-from mcimport.report.tables import make_console
+from mcimport.report.tables import make_console, print_lines
 from mcimport.services.connections import ConnectionPool
 from mcimport.services.http.shutdown import StopSignal
 from mcimport.services.mailchimp.client import MailchimpClient
@@ -32,14 +33,15 @@ from mcimport.services.mailchimp.windows import OVERLAP, optins_new_since
 from mcimport.state import destinations, open_state
 
 Pairs = list[tuple[Member, Conversion]]
+Facts = list[tuple[str, str]]
 
 OPT_OUT_WARNING = (
-    "In Ometria an opt-out outweighs every opt-in: if a person is on two lists and unsubscribes from one, Ometria\n"
+    "In Ometria an opt-out outweighs every opt-in: if a person is on two lists and unsubscribes from one, Ometria "
     "stops mailing them for both, and an opt-out recorded in Ometria itself is not lifted by an import."
 )
-HEADS = ("Mailchimp member", "Ometria contact")
+COLUMNS = Columns(heads=("Mailchimp member", "Ometria contact"))
 _PLACE = ("country_code", "timezone")  # what is used of `location`
-_LEAST_SIDE, _MOST_SIDE = 46, 90  # columns
+_WIDEST, _GAP = 180, 2  # columns of both sides together, and between them
 
 
 def preview_list(
@@ -137,42 +139,54 @@ def _write_json(
 def _write(
     pairs: Pairs, fields: ListFields, rules: ContactRules, events: int, limit: int, permissions: Permissions | None
 ) -> None:
-    say = sys.stdout.write
-    width = make_console(sys.stdout).width
     for number, (member, conversion) in enumerate(pairs, 1):
-        say(f"Member {out_of(number, len(pairs))}\n\n")
-        read_state.write_table(HEADS, rows(member, conversion, fields, width))
-        say("".join(f"  {remark}\n" for remark in remarks(conversion)) + "\n")
+        _say(f"Member {out_of(number, len(pairs))}", "")
+        _write_sides(member, conversion, fields)
+        _say(*(f"  {remark}" for remark in remarks(conversion)), "")
     if not pairs:
-        say("The list has no members.\n\n")
+        _say("The list has no members.", "")
     _write_fields(fields, rules)
     if permissions:
-        say(f"The list has {permissions_text(permissions)}.\n")
+        _say(f"The list has {permissions_text(permissions)}.")
     caused = f"{events:,}" if events <= limit else f"0, because {events:,} would exceed the welcome_limit of {limit:,}"
-    say(f"Subscription events that the next sync would cause (each can start a welcome campaign): {caused}\n")
-    say(f"{OPT_OUT_WARNING}\nNothing was pushed.\n")
+    _say(f"Subscription events that the next sync would cause (each can start a welcome campaign): {caused}")
+    _say(OPT_OUT_WARNING, "Nothing was pushed.")
+
+
+def _say(*lines: str) -> None:
+    print_lines(sys.stdout, lines)
+
+
+def _write_sides(member: Member, conversion: Conversion, fields: ListFields) -> None:
+    """Writes the member beside the contact, or above it where there is no room for both."""
+    both = sides(member, conversion, fields)
+    left, right = map(_lines, both)
+    if _width(left) + _GAP + _width(right) <= min(_WIDEST, make_console(sys.stdout).width):
+        read_state.write_table(COLUMNS, list(zip_longest(left, right, fillvalue="")))
+        return
+    for head, facts in zip(COLUMNS.heads, both, strict=True):
+        _say(head)
+        read_state.write_facts((f"  {name}", words) for name, words in facts)
 
 
 def _write_fields(fields: ListFields, rules: ContactRules) -> None:
-    say = sys.stdout.write
-    say(f"Merge fields of list {rules.list_key}, and where they go in collection {rules.collection}\n\n")
-    read_state.write_table(field_table.HEADS, field_table.rows(fields, rules))
+    _say(f"Merge fields of list {rules.list_key}, and where they go in collection {rules.collection}", "")
+    read_state.write_table(field_table.COLUMNS, field_table.rows(fields, rules))
     if fields.interests:
-        say(f"\nInterests, whose names go to properties.mailchimp_interests\n\n{field_table.interests(fields)}\n")
-    say("\nCustom fields to create in Ometria first (their type cannot be changed later; at most 100 of each type)\n\n")
+        names = field_table.interests(fields)
+        _say("", "Interests, whose names go to properties.mailchimp_interests", "", f"  {names}")
+    remark = "their type cannot be changed later; at most 100 of each type"
+    _say("", f"Custom fields to create in Ometria first ({remark})", "")
     custom = field_table.custom_fields(fields, rules)
-    read_state.write_table(field_table.CUSTOM_HEADS, custom)
-    say("".join(f"warning: {words}\n" for words in field_table.too_many(custom)))
-    table = field_table.fields_table(fields, rules)
-    say(f"\nTo change any of this, edit this table and put it in place of [fields] in mcimport.toml\n\n{table}\n")
+    read_state.write_table(field_table.CUSTOM_COLUMNS, custom)
+    _say(*(f"warning: {words}" for words in field_table.too_many(custom)))
+    _say("", "To change any of this, edit this table and put it in place of [fields] in mcimport.toml", "")
+    sys.stdout.write(f"{field_table.fields_table(fields, rules)}\n")  # to paste, so no line of it wraps
 
 
-def rows(member: Member, conversion: Conversion, fields: ListFields, width: int) -> list[tuple[str, str]]:
-    """Returns the member's filled fields at the left, the contact's at the right; cut to fit `width` columns."""
-    side = min(_MOST_SIDE, max(_LEAST_SIDE, width // 2 - 2))
-    left = _lines(_member_pairs(member, fields), side)
-    right = _lines(_contact_pairs(conversion), side)
-    return list(zip_longest(left, right, fillvalue=""))
+def sides(member: Member, conversion: Conversion, fields: ListFields) -> tuple[Facts, Facts]:
+    """Returns the filled fields of the member, and those of the contact, each with its value; all of it printable."""
+    return _filled(_member_pairs(member, fields)), _filled(_contact_pairs(conversion))
 
 
 def remarks(conversion: Conversion) -> list[str]:
@@ -247,11 +261,14 @@ def _named(value: Any) -> str:
     return _text(value["name"] if isinstance(value, Mapping) and "name" in value else value)
 
 
-def _lines(pairs: Iterator[tuple[str, str]], side: int) -> list[str]:
-    filled = [(escape(name), words) for name, words in pairs if words]
-    width = max((cell_len(name) for name, _ in filled), default=0)
-    return [_truncate(f"{set_cell_size(name, width)}  {words}", side) for name, words in filled]
+def _filled(pairs: Iterator[tuple[str, str]]) -> Facts:
+    return [(escape(name), words) for name, words in pairs if words]
 
 
-def _truncate(line: str, width: int) -> str:
-    return line if cell_len(line) <= width else set_cell_size(line, width - 3) + "..."
+def _lines(facts: Facts) -> list[str]:
+    width = _width([name for name, _ in facts])
+    return [f"{set_cell_size(name, width)}  {words}" for name, words in facts]
+
+
+def _width(texts: list[str]) -> int:
+    return max(map(cell_len, texts), default=0)

@@ -20,6 +20,7 @@ from mcimport.errors import ConfigError, McimportError
 from mcimport.models.records import ListRow, Run, affected
 from mcimport.monitoring import overdue
 from mcimport.report import tables
+from mcimport.report.columns import Columns
 from mcimport.report.list_status import ListStatus
 from mcimport.services.destination import note, place_of
 from mcimport.state import (
@@ -163,15 +164,13 @@ def write_json(documents: Iterable[Mapping[str, Any]]) -> None:
             sys.stdout.write(json.dumps(document) + "\n")
 
 
-def write_table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, prose: str = "") -> None:
-    """Writes a table to standard output, nothing if it has no rows. `prose`: the head of the column that may wrap."""
+def write_table(columns: Columns, rows: Sequence[Sequence[str]]) -> None:
+    """Writes a table to standard output, nothing if it has no rows."""
     if rows:
         with ignore_broken_pipe():
-            tables.print_table(sys.stdout, heads, rows, prose=prose)
+            tables.print_table(sys.stdout, columns, rows)
 
 
 def write_facts(facts: Iterable[tuple[str, str]]) -> None:
-    """Writes one line per fact to standard output, its subject first; facts without words are left out."""
-    filled = [(name, words) for name, words in facts if words]
-    width = max(len(name) for name, _ in filled)
-    sys.stdout.write("".join(f"{name:<{width}}  {words}\n" for name, words in filled))
+    """Writes facts to standard output, each with its subject; those without words are left out."""
+    tables.print_facts(sys.stdout, facts)

@@ -36,7 +36,7 @@ def list_runs(
     if json:
         read_state.write_json(map(run_tables.run_document, found))
     else:
-        read_state.write_table(run_tables.RUN_HEADS, [run_tables.run_row(run) for run in found], prose="error")
+        read_state.write_table(run_tables.RUN_COLUMNS, [run_tables.run_row(run) for run in found])
 
 
 @app.command("show", epilog=epilog("runs show"))
@@ -69,4 +69,4 @@ def show_run(
         plain, columns = tables.is_plain(sys.stdout), tables.make_console(sys.stdout).width
         read_state.write_facts(run_tables.run_facts(run, windows))
         rows = run_tables.window_rows(run, windows, columns=columns, plain=plain, fold=not everything)
-        read_state.write_table(run_tables.WINDOW_HEADS, rows, prose="error")
+        read_state.write_table(run_tables.WINDOW_COLUMNS, rows)

@@ -14,7 +14,7 @@ from mcimport.cli.output import print_error, say
 from mcimport.config import Settings
 from mcimport.errors import McimportError
 from mcimport.errors.machine import require_extra
-from mcimport.report.list_status import HEADS, document
+from mcimport.report.list_status import COLUMNS, document
 from mcimport.report.list_status import row as table_row
 
 
@@ -44,9 +44,7 @@ def status(
         read_state.write_json(document(list_status, now) for list_status in list_statuses)
     else:
         plain = is_plain(sys.stdout)
-        read_state.write_table(
-            HEADS, [table_row(list_status, now, plain=plain) for list_status in list_statuses], prose="note"
-        )
+        read_state.write_table(COLUMNS, [table_row(list_status, now, plain=plain) for list_status in list_statuses])
         _print_broker(settings)
     return DEAD_LETTERS if any(list_status.needs_attention for list_status in list_statuses) else OK
 

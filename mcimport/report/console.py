@@ -10,12 +10,11 @@ from contextlib import AbstractContextManager, closing, contextmanager, nullcont
 from functools import partial
 from typing import TYPE_CHECKING, TextIO
 
-from mcimport.models import RunKind
 from mcimport.models.results import ListResult
 from mcimport.report.event_log import EventLogReporter, write_lines
 from mcimport.report.progress import ProgressTracker
 from mcimport.report.reporter import Reporter
-from mcimport.report.summary import error_lines, result_lines, summary_block
+from mcimport.report.summary import error_lines, result_lines, short_lines
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger as EventLog
@@ -55,12 +54,14 @@ def _live(stream: TextIO, *, dry_run: bool) -> Iterator[Reporter]:
     from rich.live import Live  # noqa: PLC0415 - only a terminal needs it
 
     from mcimport.report.live_display import render  # noqa: PLC0415 - as above
-    from mcimport.report.tables import make_console  # noqa: PLC0415 - as above
+    from mcimport.report.tables import make_console, wrapped  # noqa: PLC0415 - as above
 
     console = make_console(stream)
-    reporter = ConsoleReporter(
-        stream, lambda lines: console.print("\n".join(lines), soft_wrap=True), summary_block, dry_run=dry_run
-    )
+
+    def write(lines: list[str]) -> None:
+        console.print("\n".join(part for line in lines for part in wrapped(console, line)), soft_wrap=True)
+
+    reporter = ConsoleReporter(stream, write, short_lines, dry_run=dry_run)
     # Standard output may be read by a program: the display must not redirect it.
     display = Live(
         console=console,
@@ -83,16 +84,13 @@ class ErrorsOnly(Reporter):
 
 
 class ConsoleReporter(ProgressTracker):
-    """Writes the result of each list as it ends, and tables at the end of the call. Safe to share between threads.
-
-    The result of a list that stays the only one of its call is written at the end, as `format_single` formats it.
-    """
+    """Writes the result of each list as it ends, and tables at the end of the call. Safe to share between threads."""
 
     def __init__(
         self,
         stream: TextIO,
         write: Callable[[list[str]], None],
-        format_single: Callable[[ListResult], list[str]],
+        format_result: Callable[[ListResult], list[str]],
         *,
         dry_run: bool,
     ) -> None:
@@ -102,17 +100,10 @@ class ConsoleReporter(ProgressTracker):
         self._tables = totals_table
         self._stream = stream
         self._write = write
-        self._format_single = format_single
+        self._format_result = format_result
         self._dry_run = dry_run
         self._write_lock = threading.Lock()  # not the tracker's, for which a live display waits while it is drawn
-        self._seen: set[tuple[str, str]] = set()
-        self._unwritten: list[ListResult] = []
         self._results: list[ListResult] = []
-
-    def planned(self, client: str, list_key: str, kind: RunKind, total: int, windows: int) -> None:
-        with self._write_lock:
-            self._note(client, list_key)
-        super().planned(client, list_key, kind, total, windows)
 
     def waits(self, client: str, list_key: str, words: str) -> None:
         with self._write_lock:
@@ -122,28 +113,12 @@ class ConsoleReporter(ProgressTracker):
         super().ended(result)
         with self._write_lock:
             self._results.append(result)
-            self._unwritten.append(result)
-            self._note(result.client, result.list_key)
+            self._write(self._format_result(result))
 
     def close(self) -> None:
-        """Writes what is left, and the tables; to be called once all lists have ended."""
+        """Writes the tables; to be called once all lists have ended."""
         if len(self._results) > 1:
-            self._write_results()
             self._tables.totals_table(self._results, self._stream)
-        else:
-            for result in self._unwritten:
-                self._write(self._format_single(result))
         if self._dry_run and self._results:
             self._tables.dry_run_table(self._results, self._stream)
             self._write(["Dry run: nothing was pushed or recorded."])
-
-    def _note(self, client: str, list_key: str) -> None:
-        """Notes a list; once there are two, none has to wait for the end of the call."""
-        self._seen.add((client, list_key))
-        if len(self._seen) > 1:
-            self._write_results()
-
-    def _write_results(self) -> None:
-        for result in self._unwritten:
-            self._write(result_lines(result))
-        self._unwritten.clear()

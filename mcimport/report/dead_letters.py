@@ -7,25 +7,29 @@ from typing import Any
 from msgspec.structs import asdict
 
 from mcimport.models.records import DeadLetter, affected
+from mcimport.report.columns import Columns
 from mcimport.report.format import about, members, moment, moment_iso, moment_utc, pluralize, span
 
-HEADS = (
-    *("id", "client", "list", "kind", "cause", "from (UTC)", "to (UTC)", "member"),
-    *("members", "tries", "created (UTC)", "status", "reason"),
+COLUMNS = Columns(
+    heads=(
+        *("id", "client", "list", "kind", "cause", "from (UTC)", "to (UTC)", "member"),
+        *("members", "tries", "created (UTC)", "status", "reason", "note"),
+    ),
+    below=("reason", "note"),
+    dropped=("created (UTC)", "cause", "from (UTC)", "to (UTC)", "tries", "kind", "member", "members"),
 )
 
 _TIMES = ("since", "until", "created_at", "updated_at")
 
 
 def row(letter: DeadLetter, list_status: str) -> tuple[str, ...]:
-    """Returns the cells below HEADS. `list_status`: what is different with the list; empty for a current one."""
+    """Returns the cells below COLUMNS. `list_status`: what is different with the list; empty for a current one."""
     return (
         *(str(letter.id), letter.client, letter.list_key, letter.kind, letter.cause),
         *(moment(letter.since), moment(letter.until), letter.member_id or ""),
         "unknown" if letter.kind == "window" and letter.members is None else about(affected([letter])),
         *(f"{letter.attempts:,}", moment(letter.created_at)),
-        letter.status + (f", {list_status}" if list_status else ""),
-        letter.reason,
+        *(letter.status, letter.reason, list_status),
     )
 
 

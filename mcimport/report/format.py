@@ -59,9 +59,9 @@ def consents(pushed: int, opt_ins: int, opt_outs: int) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Formats a duration in at most two units: `0.4 s`, `34 s`, `2 min 5 s`, `3 h 12 min`, `5 d 3 h`."""
+    """Formats a duration in at most two units: `0.4 s`, `2 s`, `34 s`, `2 min 5 s`, `3 h 12 min`, `5 d 3 h`."""
     if seconds < 10:  # noqa: PLR2004 - below that a tenth of a second still says something
-        return f"{max(0.0, seconds):.1f} s"
+        return f"{max(0.0, seconds):.1f}".removesuffix(".0") + " s"
     whole = round(seconds)
     for unit, name, part, part_name in (
         (_DAY, "d", _HOUR, "h"),

@@ -8,10 +8,18 @@ from typing import Any
 from msgspec import Struct, field
 
 from mcimport.models.records import Affected, Run, SpotCheck
+from mcimport.report.columns import Columns
 from mcimport.report.format import ARCHIVED_LEFT, about, age, mend_command, moment, moment_iso, pluralize, spark
 from mcimport.report.reconcile_summary import compared_text, spot_check_note
 
-HEADS = ("client", "list", "sync point (UTC)", "age", "last run", "dead letters", "contacts per run", "note")
+COLUMNS = Columns(
+    heads=(
+        *("client", "list", "sync point (UTC)", "age"),
+        *("last run", "kind", "status", "when", "dead letters", "contacts per run", "note"),
+    ),
+    below=("note",),
+    dropped=("contacts per run", "kind", "last run", "when", "age"),
+)
 
 
 class ListStatus(Struct, frozen=True):
@@ -53,17 +61,17 @@ class ListStatus(Struct, frozen=True):
 
 
 def row(list_status: ListStatus, now: int, *, plain: bool) -> tuple[str, ...]:
-    """Returns the cells below HEADS. `now`: seconds, UTC. `plain`: bars in ASCII."""
+    """Returns the cells below COLUMNS. `now`: seconds, UTC. `plain`: bars in ASCII."""
     point = list_status.sync_point
     return (
         list_status.client,
         list_status.list_key,
         "never" if point is None else moment(point),
         "-" if point is None else age(now - point),
-        _last_run(list_status.runs, now),
+        *_last_run(list_status.runs, now),
         f"{list_status.open_letters:,}",
         spark([run.contacts_pushed for run in reversed(list_status.runs)], plain=plain),
-        "; ".join(_notes(list_status, now)),
+        "\n".join(_notes(list_status, now)),
     )
 
 
@@ -125,14 +133,14 @@ def _discarded(found: Affected) -> str:
     return " and ".join([*known, *(["an unknown number of members"] if found.unknown else [])])
 
 
-def _last_run(runs: Sequence[Run], now: int) -> str:
+def _last_run(runs: Sequence[Run], now: int) -> tuple[str, str, str, str]:
     if not runs:
-        return "-"
+        return "-", "-", "-", "-"
     last = runs[0]
     if last.finished_at is not None:
         when = f"{age(now - last.finished_at)} ago"
     elif last.status == "running":
         when = f"for {age(now - last.started_at)}"
     else:
-        when = f"(started {age(now - last.started_at)} ago)"
-    return f"{last.id}, {last.kind}, {last.status} {when}"
+        when = f"began {age(now - last.started_at)} ago"
+    return str(last.id), last.kind, last.status, when

@@ -10,14 +10,23 @@ from msgspec.structs import asdict
 
 from mcimport.models import Usage
 from mcimport.models.records import Run, SpotCheck, WindowRow
+from mcimport.report.columns import Columns
 from mcimport.report.format import consents, duration, moment, moment_iso, moment_utc, out_of, pluralize, span
 from mcimport.report.reconcile_summary import spot_check_text
 
-RUN_HEADS = (
-    *("run", "client", "list", "kind", "status", "started (UTC)", "took"),
-    *("read", "pushed", "rejected", "time ranges", "incomplete", "error"),
+RUN_COLUMNS = Columns(
+    heads=(
+        *("run", "client", "list", "kind", "status", "started (UTC)", "took"),
+        *("read", "pushed", "rejected", "time ranges", "incomplete", "error"),
+    ),
+    below=("error",),
+    dropped=("time ranges", "read", "took", "kind", "started (UTC)", "rejected", "incomplete", "pushed"),
 )
-WINDOW_HEADS = ("time range", "to (UTC)", "status", "members", "pushed", "retries", "timeline", "took", "error")
+WINDOW_COLUMNS = Columns(
+    heads=("time range", "to (UTC)", "status", "members", "pushed", "retries", "timeline", "took", "error"),
+    below=("error",),
+    dropped=("pushed", "timeline", "retries", "took"),
+)
 MOST_SHOWN = 50  # windows; of more, those that are done without an error become one line
 
 _SPENT = (
@@ -33,7 +42,7 @@ _WINDOW_TIMES = ("since", "until", "through", "begun_at", "finished_at")
 
 
 def run_row(run: Run) -> tuple[str, ...]:
-    """Returns the cells below RUN_HEADS."""
+    """Returns the cells below RUN_COLUMNS."""
     numbers = (run.members_read, run.contacts_pushed, run.contacts_rejected, run.windows_total, run.windows_dead)
     return (
         *(str(run.id), run.client, run.list_key, run.kind, run.status, moment(run.started_at), _took(run)),
@@ -66,7 +75,7 @@ def run_facts(run: Run, windows: Sequence[WindowRow]) -> list[tuple[str, str]]:
 def window_rows(
     run: Run, windows: Sequence[WindowRow], *, columns: int, plain: bool, fold: bool
 ) -> list[tuple[str, ...]]:
-    """Returns rows of cells below WINDOW_HEADS.
+    """Returns rows of cells below WINDOW_COLUMNS.
 
     `columns`: of the terminal. `fold`: many windows that are done become one.
     """

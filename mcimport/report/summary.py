@@ -1,4 +1,4 @@
-"""Formats the result of one list: in one line, as a block of lines, and as JSON; and the problems in it."""
+"""Formats the result of one list: in a line for a log, a short one for a terminal, and as JSON; and its problems."""
 
 from __future__ import annotations
 
@@ -55,9 +55,8 @@ def totals(result: ListResult) -> Totals:
 
 def title(result: ListResult) -> str:
     """Returns client, list and run numbers, as `runs show` takes them; a dry run is not recorded and has none."""
-    ids = () if result.dry_run else tuple(dict.fromkeys(str(run.id) for run in result.runs))
-    runs = f", {'run' if len(ids) == 1 else 'runs'} {' and '.join(ids)}" if ids else ""
-    return f"{result.client} {result.list_key}{runs}"
+    runs = _run_numbers(result)
+    return f"{result.client} {result.list_key}{f', {runs}' if runs else ''}"
 
 
 def verdict(result: ListResult) -> str:
@@ -101,22 +100,9 @@ def result_lines(result: ListResult) -> list[str]:
     return [summary_line(result), *problem_lines(result)]
 
 
-def summary_block(result: ListResult) -> list[str]:
-    """Returns the same with one subject per line, and then the problems."""
-    if result.comparison is not None or _is_short(result):
-        return result_lines(result)
-    sums = totals(result)
-    events = pluralize(sums.subscription_events, "subscription event")
-    skipped = f"{sums.members_skipped:,} skipped (no e-mail address)"
-    subjects = {
-        "members": f"{sums.members_read:,} read, {skipped}, {sums.contacts_rejected:,} rejected",
-        "contacts": f"{sums.contacts_pushed:,} {_pushed(result, sums)}",
-        "consent": f"{consents(sums.contacts_pushed, sums.opt_ins, sums.opt_outs)}; {events}",
-        "time ranges": f"{out_of(result.windows_done, sums.windows_total)} done{_dead(sums)}",
-        "sync point": _sync_point(result),
-    }
-    head = f"{title(result)}: {_ending(result)}"
-    return [head, *(f"  {name:<11}  {words}" for name, words in subjects.items() if words), *problem_lines(result)]
+def short_lines(result: ListResult) -> list[str]:
+    """Returns one short line for a terminal, and a line for each problem; `runs show` has the rest."""
+    return [_short_line(result), *problem_lines(result)]
 
 
 def json_line(result: ListResult) -> str:
@@ -184,6 +170,30 @@ def error_lines(result: ListResult) -> list[str]:
         return [f"{title(result)}: {_ending(result)}. {advice}".rstrip()] if result.runs else []
     lines = [f"{title(result)}: {verdict(result)}: {_unnamed(result)}", *([f"  {advice}"] if advice else [])]
     return [*lines, *news]
+
+
+def _run_numbers(result: ListResult) -> str:
+    ids = () if result.dry_run else tuple(dict.fromkeys(str(run.id) for run in result.runs))
+    return f"{'run' if len(ids) == 1 else 'runs'} {' and '.join(ids)}" if ids else ""
+
+
+def _short_line(result: ListResult) -> str:
+    if result.comparison is not None:
+        return summary_line(result)
+    runs = _run_numbers(result)
+    words = _ending(result) if _is_short(result) else _imported(result)
+    return f"{result.client} {result.list_key}  {words}{f' ({runs})' if runs else ''}"
+
+
+def _imported(result: ListResult) -> str:
+    """Returns how many contacts were imported in which time, and how many members were not."""
+    sums, took, word = totals(result), duration(result.seconds), verdict(result)
+    counts = [
+        f"{sums.contacts_pushed:,} {'converted, none pushed,' if result.dry_run else 'imported'} in {took}",
+        *([f"{sums.members_skipped:,} skipped"] if sums.members_skipped else []),
+        *([f"{sums.contacts_rejected:,} rejected"] if sums.contacts_rejected else []),
+    ]
+    return f"{f'{word}: ' if word in ('failed', 'stopped') else ''}{', '.join(counts)}"
 
 
 def _differences(result: ListResult) -> list[str]:
@@ -257,14 +267,6 @@ def _began_earlier(result: ListResult) -> bool:
 
 def _dead(sums: Totals) -> str:
     return f", {sums.windows_dead:,} incomplete" if sums.windows_dead else ""
-
-
-def _sync_point(result: ListResult) -> str:
-    last = result.runs[-1]
-    if result.dry_run or last.kind not in ("full", "incremental"):
-        return ""
-    is_moved = result.status == "completed" and last.moves_sync_point
-    return moment_utc(last.until) if is_moved and last.until is not None else "not moved"
 
 
 def _letters(result: ListResult) -> list[str]:

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from typing import TextIO
 
 from mcimport.models.results import ListResult
+from mcimport.report.columns import Columns
 from mcimport.report.format import duration, permissions_text, pluralize
 from mcimport.report.summary import title, totals, verdict
-from mcimport.report.tables import print_table
+from mcimport.report.tables import print_lines, print_table
 
 _WORST_FIRST = (
     "failed",
@@ -23,9 +24,12 @@ _WORST_FIRST = (
     "nothing changed",
 )
 _UNEVENTFUL = {"not started", "skipped", "sync point set", "nothing changed"}
-_DRY_RUN_HEADS = (
-    *("list", "opted in", "opted out", "unspecified", "subscription events"),
-    *("no country", "no phone", "no name", "no address", "cannot be sent"),
+_DRY_RUN_COLUMNS = Columns(
+    heads=(
+        *("list", "opted in", "opted out", "unspecified", "subscription events"),
+        *("no country", "no phone", "no name", "no address", "cannot be sent"),
+    ),
+    dropped=("no name", "no country", "no phone", "subscription events", "no address", "unspecified"),
 )
 _MOST_ROWS = 20  # of more lists, the uneventful ones with the same verdict share a row
 
@@ -33,8 +37,12 @@ _MOST_ROWS = 20  # of more lists, the uneventful ones with the same verdict shar
 def totals_table(results: Sequence[ListResult], stream: TextIO) -> None:
     """Writes the table, and the line that adds it up."""
     pushed = "contacts converted" if any(result.dry_run for result in results) else "contacts pushed"
-    print_table(stream, ("list", "", "members read", pushed, "dead letters", "took"), rows(results))
-    stream.write(f"{total_line(results)}\n")
+    columns = Columns(
+        heads=("list", "status", "members read", pushed, "dead letters", "took"),
+        dropped=("took", "members read", pushed),
+    )
+    print_table(stream, columns, rows(results))
+    print_lines(stream, [total_line(results)])
 
 
 def rows(results: Sequence[ListResult]) -> list[tuple[str, ...]]:
@@ -79,14 +87,13 @@ def dry_run_table(results: Sequence[ListResult], stream: TextIO) -> None:
     with_members = [result for result in results if totals(result).members_read]
     if not with_members:
         return
-    print_table(stream, _DRY_RUN_HEADS, [_dry_run_row(result) for result in with_members])
+    print_table(stream, _DRY_RUN_COLUMNS, [_dry_run_row(result) for result in with_members])
     for result in with_members:
-        stream.writelines(
-            f"{title(result)}: {pluralize(members, 'member')} cannot be sent: {reason}\n"
-            for reason, members in result.unsendable.items()
-        )
-        if result.permissions:
-            stream.write(f"{title(result)}: {permissions_text(result.permissions)}\n")
+        unsendable = [
+            f"{pluralize(members, 'member')} cannot be sent: {reason}" for reason, members in result.unsendable.items()
+        ]
+        permissions = [permissions_text(result.permissions)] if result.permissions else []
+        print_lines(stream, [f"{title(result)}: {words}" for words in (*unsendable, *permissions)])
 
 
 def _dry_run_row(result: ListResult) -> tuple[str, ...]:

@@ -189,7 +189,7 @@ def test_status_shows_sync_point_last_run_and_recent_contacts(make_importer: Mak
     result = importer("status")
     assert result.code == 0
     assert "█" in result.out
-    assert "2, incremental, completed" in result.out
+    assert "2 incremental completed" in " ".join(result.out.split())
 
 
 def test_status_is_3_while_dead_letters_are_open(make_importer: MakeImporter) -> None:
@@ -602,14 +602,14 @@ _members = st.builds(Member, **dict.fromkeys(Member.__struct_fields__, _json)) |
 )
 
 
-@given(_members, st.integers(40, 300))
-def test_any_member_can_be_shown(member: Member, width: int) -> None:
+@given(_members)
+def test_any_member_can_be_shown(member: Member) -> None:
     """Whatever JSON stands in whichever field, both sides are printable, and the document is JSON."""
     fields = ListFields(interests={"a": "Weekly"})
     conversion = make_converter(fields, ContactRules(list_key="k"))(member)
-    rows = preview_list.rows(member, conversion, fields, width)
-    assert rows
-    assert all(cell.isprintable() for row in rows for cell in row)
+    facts = [fact for side in preview_list.sides(member, conversion, fields) for fact in side]
+    assert facts
+    assert all(text.isprintable() for fact in facts for text in fact)
     assert all(remark.isprintable() for remark in preview_list.remarks(conversion))
     document = json.loads(json.dumps(preview_list.document(member, conversion)))
     assert (document["contact"] is None) == (document["reason"] is not None)

@@ -34,8 +34,7 @@ from mcimport.report.console import make_reporter
 from mcimport.report.format import age, clock, duration, escape, moment, pluralize, span, spark
 from mcimport.report.live_display import MOST_ROWS, render
 from mcimport.report.progress import ProgressTracker
-from mcimport.report.summary import error_lines, json_line, summary_block, summary_line, title, verdict
-from mcimport.report.tables import print_table
+from mcimport.report.summary import error_lines, json_line, short_lines, summary_line, title, verdict
 from mcimport.report.totals_table import rows, total_line
 
 BEGAN = 1_795_000_000  # 2026-11-18 11:06:40 UTC
@@ -139,7 +138,8 @@ def told(
 @pytest.mark.parametrize(
     ("seconds", "words"),
     [
-        (0, "0.0 s"),
+        (0, "0 s"),
+        (2, "2 s"),
         (0.42, "0.4 s"),
         (34.4, "34 s"),
         (60, "1 min"),
@@ -206,16 +206,29 @@ def test_a_line_says_what_was_carried_and_how_fast_against_the_ceiling() -> None
     )
 
 
-def test_a_block_says_it_in_one_glance() -> None:
-    """A subject a line, with subscription events even when there are none, and the new sync point."""
-    assert summary_block(result(run())) == [
-        "acme 1a2d7ebf82, run 7: everything imported, in 34 s",
-        "  members      25,000 read, 10 skipped (no e-mail address), 3 rejected",
-        "  contacts     24,987 pushed (735/s of at most 800/s)",
-        "  consent      17,500 opted in, 5,500 opted out, 1,987 unspecified; 0 subscription events",
-        "  time ranges  28 of 28 done",
-        "  sync point   2026-11-18 11:06:37 UTC",
-    ]
+@pytest.mark.parametrize(
+    ("one", "words"),
+    [
+        (result(run()), "24,987 imported in 34 s, 10 skipped, 3 rejected (run 7)"),
+        (result(run(members_skipped=0, contacts_rejected=0), seconds=4.6), "24,987 imported in 4.6 s (run 7)"),
+        (
+            result(run(id=6), run(members_read=0, contacts_pushed=0)),
+            "24,987 imported in 34 s, 20 skipped, 6 rejected (runs 6 and 7)",
+        ),
+        (result(run(), dry_run=True), "24,987 converted, none pushed, in 34 s, 10 skipped, 3 rejected"),
+        (idle(), "nothing changed (run 7)"),
+    ],
+    ids=["all", "nothing else", "resumed", "dry run", "idle"],
+)
+def test_a_terminal_gets_one_short_line(one: ListResult, words: str) -> None:
+    """How many were imported in which time, who was not, and the run that has the rest."""
+    assert short_lines(one) == [f"acme 1a2d7ebf82  {words}"]
+
+
+def test_a_short_line_says_first_that_a_run_failed() -> None:
+    """What it had imported by then follows."""
+    line, *_ = short_lines(failed(RetriableError("no answer"), run(status="failed")))
+    assert line == "acme 1a2d7ebf82  failed: 24,987 imported in 34 s, 10 skipped, 3 rejected (run 7)"
 
 
 def test_what_there_is_to_look_at_follows() -> None:
@@ -227,23 +240,13 @@ def test_what_there_is_to_look_at_follows() -> None:
         warnings=("tags cut short",),
         hints=("not a valid value at root > lastname",) * 2,
     )
-    *_, letters, warning, hint = summary_block(one)
+    *_, letters, warning, hint = short_lines(one)
     assert "28 time ranges" in summary_line(one)
     assert "1 incomplete" in summary_line(one)
     assert letters == "  2 dead letters: `mcimport dlq list` shows them, `mcimport dlq replay` tries again"
     assert warning == "  warning: tags cut short"
     assert "of the whole account" in hint
     assert hint.endswith("not a valid value at root > lastname (2 times)")
-
-
-@pytest.mark.parametrize("moved", [True, False], ids=["after it", "within it"])
-def test_the_sync_point_is_only_said_to_move_when_it_did(*, moved: bool) -> None:
-    """A run that begins after the sync point leaves it where it was."""
-    words = summary_block(result(run(kind="incremental", since=BEGAN - 60, moves_sync_point=int(moved))))
-    assert ("  sync point   2026-11-18 11:06:37 UTC" in words, "  sync point   not moved" in words) == (
-        moved,
-        not moved,
-    )
 
 
 def test_a_resumed_run_has_no_speed() -> None:
@@ -280,8 +283,8 @@ def test_a_run_that_was_cut_off_names_the_command_that_goes_on_with_it() -> None
     cut_off = run(status="interrupted", finished_at=BEGAN + 9)
     stopped = result(cut_off, status="interrupted", error=InterruptedRunError("stopped"))
     broken = failed(RetriableError("no answer", hint="Is the network up?"), replace(cut_off, status="failed"))
-    assert summary_block(stopped)[-1] == "  The next `mcimport sync 1a2d7ebf82` resumes it."
-    assert summary_block(broken)[-3:] == [
+    assert short_lines(stopped)[-1] == "  The next `mcimport sync 1a2d7ebf82` resumes it."
+    assert short_lines(broken)[-3:] == [
         "  no answer",
         "  Is the network up?",
         "  The next `mcimport sync 1a2d7ebf82` resumes it.",
@@ -302,7 +305,7 @@ def test_a_run_that_was_cut_off_names_the_command_that_goes_on_with_it() -> None
 )
 def test_nothing_is_promised_of_what_no_sync_goes_on_with(one: ListResult) -> None:
     """A run that cannot be resumed is not said to be."""
-    assert not [words for words in summary_block(one) if "goes on" in words]
+    assert not [words for words in short_lines(one) if "resumes" in words]
 
 
 # ---- JSON
@@ -362,15 +365,12 @@ def test_several_lists_have_a_line_each_and_a_table_the_worst_first() -> None:
     assert said[-1] == "4 lists: 1 failed, 1 dead letters, 1 completed, 1 nothing changed; 49,974 contacts pushed"
 
 
-def test_a_list_is_told_of_as_soon_as_another_is_at_work() -> None:
-    """Only a list that may be the only one waits for the end of the call."""
+def test_a_list_is_told_of_as_soon_as_it_has_ended() -> None:
+    """Nobody waits for the other lists of the call."""
     out = io.StringIO()
     with make_reporter(json=False, quiet=False, stream=out) as listener:
         listener.ended(idle("one"))
-        alone = out.getvalue()
-        listener.planned("acme", "two", "full", 100, 1)
-        accompanied = out.getvalue()
-    assert (alone, accompanied) == ("", "acme one, run 7: nothing changed\n")
+        assert out.getvalue() == "acme one, run 7: nothing changed\n"
 
 
 def test_hundreds_of_lists_in_which_nothing_happened_share_a_row() -> None:
@@ -451,10 +451,10 @@ def _results(draw: Callable[[st.SearchStrategy[Any]], Any]) -> ListResult:
 
 @given(_results())
 def test_whatever_came_of_a_list_can_be_told(one: ListResult) -> None:
-    """Every result has one line, a glance, valid JSON, a verdict, and at most two lines of complaint."""
+    """Every result has one line, a short one, valid JSON, a verdict, and at most two lines of complaint."""
     assert summary_line(one).startswith(f"{title(one)}: ")
     assert "\n" not in summary_line(one) + json_line(one)
-    assert all(words and "\n" not in words for words in summary_block(one))
+    assert all(words and "\n" not in words for words in short_lines(one))
     assert list(json.loads(json_line(one)))[: len(FIELDS)] == FIELDS
     assert verdict(one)
     assert len(error_lines(one)) <= 2
@@ -474,16 +474,34 @@ def test_no_list_is_missing_at_the_end_of_a_call(results: list[ListResult]) -> N
 # ---- live
 
 
-def test_a_terminal_shows_progress_and_ends_with_a_glance(terminal: Terminal) -> None:
-    """While it runs the rows are drawn; they go, and the block of the only list stays."""
+def test_a_terminal_shows_progress_and_ends_with_a_short_line(terminal: Terminal) -> None:
+    """While it runs the rows are drawn; they go, and the line of the list stays."""
     with make_reporter(json=False, quiet=False, stream=terminal) as listener:
         listener.planned("acme", "1a2d7ebf82", "full", 25_000, 28)
         listener.page_recorded("acme", "1a2d7ebf82", outcome(over=True))
         assert terminal.drawn.wait(60)
         listener.ended(result(run()))
-    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.getvalue())
-    assert "100 of 25,000" in text
-    assert text.replace("\r", "").rstrip().endswith("\n".join(summary_block(result(run()))))
+    assert "100 of 25,000" in terminal.getvalue()
+    assert [line for line in left_on_screen(terminal.getvalue()) if line.strip()] == short_lines(result(run()))
+
+
+def left_on_screen(text: str) -> list[str]:
+    """The lines that a terminal shows in the end: what was drawn over, or erased, is gone."""
+    lines, line, column = [""], 0, 0
+    for part in re.findall(r"\x1b\[[0-9;?]*[A-Za-z]|\r|\n|[^\x1b\r\n]+", text):
+        if part == "\n":
+            line, column = line + 1, 0
+            lines += [""] * (line + 1 - len(lines))
+        elif part == "\r":
+            column = 0
+        elif part == "\x1b[2K":
+            lines[line] = ""
+        elif found := re.fullmatch(r"\x1b\[(\d*)A", part):
+            line -= int(found[1] or 1)
+        elif not part.startswith("\x1b"):
+            lines[line] = lines[line][:column].ljust(column) + part + lines[line][column + len(part) :]
+            column += len(part)
+    return lines
 
 
 @pytest.mark.parametrize(("as_json", "term"), [(True, "xterm"), (False, "dumb")], ids=["json", "dumb terminal"])
@@ -592,33 +610,3 @@ def test_threads_of_many_clients_tell_every_list_once() -> None:
         list(pool.map(lambda number: listener.ended(idle(f"l{number}")), range(200)))
     told_of = [words for words in out.getvalue().splitlines() if words.endswith(": nothing changed")]
     assert sorted(told_of) == sorted(f"acme l{number}, run 7: nothing changed" for number in range(200))
-
-
-# ---- tables
-
-
-def test_a_table_without_a_terminal_breaks_no_line() -> None:
-    """A row is a line, however long, without blanks at its end and without control characters."""
-    out = io.StringIO()
-    long = " ".join(["a reason of many words"] * 20)
-    print_table(out, ("id", "reason"), [("1", long), ("20", "[bold]short[/bold] :smile:")], prose="reason")
-    assert out.getvalue().splitlines() == ["id  reason", f" 1  {long}", "20  [bold]short[/bold] :smile:"]
-
-
-def test_a_narrow_terminal_wraps_prose_between_words_and_nothing_else(terminal: Terminal) -> None:
-    """Ids and times stay whole; the one column of prose takes what is left."""
-    key, words = "1a2d7ebf82" * 5, "Mailchimp answered 500 (Internal Server Error) and then once more"
-    print_table(terminal, ("list", "times", "reason"), [(key, "2026-11-18 11:06:40 " * 3, words)], prose="reason")
-    text = re.sub(r"\x1b\[[0-9;]*m", "", terminal.getvalue())
-    assert key in text
-    assert "2026-11-18 11:06:40 2026-11-18 11:06:40" in text
-    assert all(word in text for word in words.split())
-
-
-def test_an_encoding_that_lacks_a_character_stops_no_table() -> None:
-    """What an old code page cannot write is escaped."""
-    file = io.BytesIO()
-    with io.TextIOWrapper(file, encoding="ascii") as stream:
-        print_table(stream, ("name",), [("Zoë",)])
-        stream.flush()
-        assert b"Zo\\xeb" in file.getvalue()

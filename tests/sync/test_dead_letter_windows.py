@@ -160,7 +160,7 @@ def test_a_push_from_the_future_is_waited_for_no_longer_than_settling(make_impor
     state(importer, "UPDATE runs SET finished_at = ?", iso(importer.sandbox.clock.second() + hours * 3_600))
     result = importer("reconcile")
     assert result.code == 3
-    assert "waited 1.0 s until Ometria had processed" in result.err
+    assert "waited 1 s until Ometria had processed" in result.err
 
 
 # ---- letters that a comparison of an earlier version wrote

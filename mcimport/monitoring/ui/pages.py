@@ -23,7 +23,7 @@ def _duration(seconds: str) -> str:
         f" WHEN 0 THEN '' ELSE ' ' || ({whole} % {unit} / {part}) || ' {part_name}' END"
         for unit, name, part, part_name in units
     )
-    short = f"WHEN {seconds} IS NULL THEN '-' WHEN {seconds} < 10 THEN printf('%.1f s', {seconds})"
+    short = f"WHEN {seconds} IS NULL THEN '-' WHEN {seconds} < 10 THEN replace(printf('%.1f s', {seconds}), '.0', '')"
     return f"CASE {short} {cases} ELSE {whole} || ' s' END"
 
 
