@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 
 from mcimport.errors import RetriableError, ServiceError, StateError
 from mcimport.models import HeldContact, Page
+from mcimport.models.timestamps import epoch
 from mcimport.services.contacts_held import ASKED_FOR, contacts_held
 from mcimport.services.mailchimp.planning import first_page
 from mcimport.services.mailchimp.responses import CLOCK_TOLERANCE
@@ -47,8 +48,23 @@ def begin(list_run: ListRun, page: Page) -> None:
     if not (list_run.perhaps_held or list_run.dry_run):
         _look_for_contacts(list_run, page)
     earliest = min(page.settled + 2, int(time.time()))  # of two clocks: no member archived later may be missed
-    lists.record_first_attempt(list_run.state, list_run.row.id, earliest, page.at_most)
+    lists.record_first_attempt(
+        list_run.state, list_run.row.id, earliest, max(page.at_most, _newest_change(list_run, page))
+    )
     list_run.refresh()
+
+
+def _newest_change(list_run: ListRun, page: Page) -> int:
+    """Returns the second after the newest change of a member, where the clock that the page tells is in doubt; else 0.
+
+    This machine's clock may be behind Mailchimp's by more than anybody allows for, where no response has a Date header.
+    Who opted in before the newest change on the list was there before the first sync, and is no new subscriber.
+    """
+    if page.clock_warning:
+        with suppress(ServiceError):
+            newest = list_run.services.mailchimp.newest(list_run.list_key, "members.last_changed", 1).members
+            return max((moment + 1 for member in newest if (moment := epoch(member.last_changed))), default=0)
+    return 0
 
 
 def present(list_run: ListRun) -> Page:

@@ -126,7 +126,8 @@ def _idle(size: int, times: int, pythons: tuple[str, str]) -> Iterator[Figure]:
             (Path(folder) / str(number)).mkdir()
             importers[python] = Importer(Path(folder) / str(number), python)
             importers[python].configure(sandbox, sandbox, sandbox.place.accounts)
-            importers[python]("sync", "--quiet")
+            for _ in range(2):  # the second looks at a few contacts of the first, once a day
+                importers[python]("sync", "--quiet")
         for _ in range(times):
             for python, runs in seen.items():
                 sandbox.clear()

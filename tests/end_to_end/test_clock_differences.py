@@ -143,3 +143,20 @@ def test_an_answer_without_a_clock_right_after_the_first_sync_brings_in_nobody_w
     assert importer("sync").code == 0
     assert not imported_ids(importer) & before
     assert not importer.sandbox.mailable() & {str(one["email_address"]).lower() for one in left}
+
+
+def test_who_joined_before_the_first_sync_is_no_new_subscriber_whatever_this_machines_clock_says(
+    make_importer: MakeImporter,
+) -> None:
+    """Without a Date header and with a clock a quarter of an hour behind, the newest change tells when it began."""
+    importer = make_importer(size=30, no_date=True, clock_skew=900)
+    early = importer.sandbox.audience().join(5)
+    assert importer("sync").code == 0
+    late = importer.sandbox.audience().join(3)
+    time_passes(3_600)
+    assert importer("sync").code == 0
+    assert imported_ids(importer) == expected_ids(importer)
+    contacts = importer.sandbox.contacts().items()
+    announced = {key[1].partition("-")[2] for key, contact in contacts if contact.get("timestamp_subscribed")}
+    assert announced.isdisjoint(str(one["contact_id"]) for one in early)
+    assert announced <= {str(one["contact_id"]) for one in late}
