@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mcimport.cli.exits import OK, USAGE
-from mcimport.cli.help import epilog
+from mcimport.cli.help import LineGroup, epilog
 from mcimport.cli.options import Options
 from mcimport.cli.output import ignore_broken_pipe, print_error, warn
 from mcimport.errors import ConfigError
@@ -25,7 +25,7 @@ if TYPE_CHECKING:  # loaded by the command, as rich is
 _HEADS = ("setting", "value", "from")
 _PLACE_HEADS = ("looked for", "found")
 
-app = typer.Typer(help="The configuration.", no_args_is_help=True)
+app = typer.Typer(cls=LineGroup, help="The configuration.", no_args_is_help=True)
 
 
 @app.callback()

@@ -9,7 +9,7 @@ import typer
 
 from mcimport.cli.confirm import ask, check_terminal, confirm
 from mcimport.cli.exits import OK
-from mcimport.cli.help import epilog
+from mcimport.cli.help import LineGroup, epilog
 from mcimport.cli.letter_ids import find_letters, parse_ids
 from mcimport.cli.options import CLIENTS, ENGINE, LOG_FORMAT, NOTHING_YET, VERBOSE, load_settings
 from mcimport.cli.output import LogFormat, ignore_broken_pipe, say, set_log_format
@@ -30,7 +30,9 @@ CLIENT_LETTERS = Annotated[
     typer.Option("--client", metavar="NAME", help="All open dead letters of this client; repeatable."),
 ]
 
-app = typer.Typer(help="Dead letters: members and time ranges that could not be imported.", no_args_is_help=True)
+app = typer.Typer(
+    cls=LineGroup, help="Dead letters: members and time ranges that could not be imported.", no_args_is_help=True
+)
 
 
 @app.command("list", epilog=epilog("dlq list"))

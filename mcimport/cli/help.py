@@ -88,6 +88,14 @@ def epilog(command: str) -> str | None:
     return None if lines is None else "\n".join(["\b", "Examples:", *(f"  {line}" for line in lines)])
 
 
+class LineGroup(TyperGroup):
+    """Lists its commands with the whole first sentence of their help, which Click would cut off."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - as Click calls it
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, str(one.help).splitlines()[0]) for name, one in self.commands.items()])
+
+
 class PanelGroup(TyperGroup):
     """Lists its commands in panels."""
 

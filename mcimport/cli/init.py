@@ -81,7 +81,7 @@ def _add_to(named: Path | None, given: Mapping[str, str | None]) -> None:
     answers = take_answers(given, check, has_terminal=_has_terminal(), collection=file.ometria.collection)
     changed = with_client(text, answers, file.ometria.collection)
     if _is_agreed(answers, target, given):
-        init_add.replace_file(target.resolve(), changed)
+        init_add.replace_file(target.resolve(), changed, text)
         show_notes(answers, target.absolute().parent)
         commands = (
             f"check --client {answers.client}",

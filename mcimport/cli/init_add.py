@@ -54,10 +54,11 @@ def _check_new(name: str, answers: Answers, file: File) -> None:
                 raise ConfigError(f"the client {client} has the list {key} already", hint="Nothing was written.")
 
 
-def replace_file(target: Path, text: str) -> None:
+def replace_file(target: Path, text: str, before: str) -> None:
     """Writes a file beside the target, of its owner and mode, and puts it in its place once it loads.
 
-    Raises ConfigError, and leaves the target as it is, where it does not load or cannot be written.
+    Raises ConfigError, and leaves the target as it is, where it does not load or cannot be written, or where it does
+    not hold `before` any more: somebody has saved it since it was read.
     """
     new: Path | None = None
     try:
@@ -69,6 +70,7 @@ def replace_file(target: Path, text: str) -> None:
             file.flush()
             os.fsync(handle)
         load(config=new, db=new)
+        _check_same(target, before)
         new.replace(target)
     except ConfigError as error:
         words = str(error).replace(new.name if new else "", target.name)
@@ -78,6 +80,12 @@ def replace_file(target: Path, text: str) -> None:
     finally:
         if new is not None:
             new.unlink(missing_ok=True)
+
+
+def _check_same(target: Path, before: str) -> None:
+    """Raises ConfigError where somebody has saved the file since it was read."""
+    if read_text(target, target.name) != before:
+        raise ConfigError(f"{target.name} was changed in the meantime", hint="Nothing was written.")
 
 
 def _give_away(handle: int, before: os.stat_result) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mcimport.cli.help import epilog
+from mcimport.cli.help import LineGroup, epilog
 from mcimport.cli.options import load_settings
 from mcimport.cli.output import say, warn_root
 from mcimport.config import Client, Settings
@@ -15,7 +15,7 @@ from mcimport.errors import ConfigError
 from mcimport.models.records import ListRow
 from mcimport.report.format import pluralize
 
-app = typer.Typer(help="Changed API keys.", no_args_is_help=True)
+app = typer.Typer(cls=LineGroup, help="Changed API keys.", no_args_is_help=True)
 
 
 @app.callback()

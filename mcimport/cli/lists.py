@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,6 +12,7 @@ from msgspec import Struct
 from mcimport.cli.exits import OK, of_error, worst
 from mcimport.cli.options import CLIENTS, load_settings
 from mcimport.cli.output import print_error, say
+from mcimport.config.schema import LIST_KEY
 from mcimport.errors import McimportError
 from mcimport.report.columns import Columns
 
@@ -48,7 +49,7 @@ def lists(
 ) -> int:
     """Shows the lists that each Mailchimp key can see, and which of them are configured and synced."""
     from mcimport.cli import read_state  # noqa: PLC0415 - other commands start without SQLite and rich
-    from mcimport.report.format import moment_utc  # noqa: PLC0415 - as above
+    from mcimport.report.format import escape, moment_utc  # noqa: PLC0415 - as above
 
     settings, now = load_settings(context), int(time.time())
     with read_state.open_if_exists(settings) as state:
@@ -56,9 +57,13 @@ def lists(
         synced = {(status.client, status.list_key): status.sync_point for status in statuses if not status.note}
     rows: list[ListOfKey] = []
     codes = [OK]
-    for clients in _by_key(settings.chosen(client or [])):
+    chosen = [owner.name for owner in settings.chosen(client or [])]
+    for clients in _by_key(settings.clients.values()):
+        asked = [owner for owner in clients if owner.name in chosen]
+        if not asked:
+            continue
         try:
-            rows += _lists_of(clients, synced)
+            rows += [row for row in _lists_of(clients, asked[0], synced) if row.client in chosen]
         except McimportError as error:
             codes.append(of_error(error))
             print_error(error)
@@ -70,8 +75,8 @@ def lists(
         [
             (
                 row.client,
-                row.found.list_key,
-                row.found.name,
+                escape(row.found.list_key),
+                escape(row.found.name),
                 _count(row.found.members),
                 _count(row.found.subscribed),
                 moment_utc(row.found.changed_at) if row.found.changed_at else "-",
@@ -82,11 +87,11 @@ def lists(
             for row in rows
         ],
     )
-    _print_what_to_paste(rows)
+    _print_what_to_paste(rows, {key for owner in settings.clients.values() for key in owner.lists})
     return worst(codes)
 
 
-def _by_key(clients: Sequence[Client]) -> Iterator[Sequence[Client]]:
+def _by_key(clients: Iterable[Client]) -> Iterator[Sequence[Client]]:
     """Yields the clients that share a key and its address; alone, a client whose key cannot be read."""
     shared: dict[tuple[str, str], list[Client]] = {}
     for client in clients:
@@ -98,18 +103,23 @@ def _by_key(clients: Sequence[Client]) -> Iterator[Sequence[Client]]:
     yield from shared.values()
 
 
-def _lists_of(clients: Sequence[Client], synced: dict[tuple[str, str], int | None]) -> Iterator[ListOfKey]:
-    """Yields the lists of one key, once for each client that has them. Raises what Mailchimp's client raises."""
+def _lists_of(
+    clients: Sequence[Client], asked: Client, synced: dict[tuple[str, str], int | None]
+) -> Iterator[ListOfKey]:
+    """Yields the lists of one key, once for each of its clients that has them, else for the client that is asked about.
+
+    Raises what Mailchimp's client raises.
+    """
     from mcimport.services.connections import ConnectionPool  # noqa: PLC0415 - loads the HTTP client
     from mcimport.services.http.shutdown import StopSignal  # noqa: PLC0415 - as above
     from mcimport.services.mailchimp.lists import read_lists  # noqa: PLC0415 - as above
 
-    with ConnectionPool(StopSignal(), busy_for=10).open_mailchimp(clients[0]) as mailchimp:
+    with ConnectionPool(StopSignal(), busy_for=10).open_mailchimp(asked) as mailchimp:
         found = read_lists(mailchimp)
     for one in found:
         owners = [client for client in clients if one.list_key in client.lists]
         synced_by = [client for client in clients if client.any_list and (client.name, one.list_key) in synced]
-        for owner in owners or synced_by or clients[:1]:
+        for owner in owners or synced_by or [asked]:
             is_configured = bool(owners or synced_by)
             yield ListOfKey(owner.name, is_configured, one, synced.get((owner.name, one.list_key)))
 
@@ -133,8 +143,13 @@ def _count(number: int | None) -> str:
     return "-" if number is None else f"{number:,}"
 
 
-def _print_what_to_paste(rows: Sequence[ListOfKey]) -> None:
-    """Prints, for each client whose key sees lists that it does not have, the setting that would add them."""
-    for name in dict.fromkeys(row.client for row in rows if not row.is_configured):
-        keys = ", ".join(f'"{row.found.list_key}"' for row in rows if row.client == name)
-        say(f"To import all that {name}'s key can see: lists = [{keys}]")
+def _print_what_to_paste(rows: Sequence[ListOfKey], taken: Container[str]) -> None:
+    """Prints, for each client whose key sees lists that no client has, the setting that would add them.
+
+    `taken`: the lists that some client has. What is another client's must not come to this one's Ometria account.
+    """
+    free = [row for row in rows if row.found.list_key not in taken and LIST_KEY.fullmatch(row.found.list_key)]
+    for name in dict.fromkeys(row.client for row in free if not row.is_configured):
+        own = [row for row in rows if row.client == name and (row.is_configured or row in free)]
+        keys = ", ".join(f'"{row.found.list_key}"' for row in own)
+        say(f"To import all lists that {name}'s key can see, and no other client has: lists = [{keys}]")

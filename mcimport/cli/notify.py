@@ -9,12 +9,12 @@ import typer
 
 from mcimport.cli.check import MARKS, PLAIN_MARKS
 from mcimport.cli.exits import FAILED, OK
-from mcimport.cli.help import epilog
+from mcimport.cli.help import LineGroup, epilog
 from mcimport.cli.options import CLIENTS, load_settings
 from mcimport.cli.output import ignore_broken_pipe
 from mcimport.errors import ConfigError
 
-app = typer.Typer(help="Notifications to health checks and webhooks.", no_args_is_help=True)
+app = typer.Typer(cls=LineGroup, help="Notifications to health checks and webhooks.", no_args_is_help=True)
 
 
 @app.callback()

@@ -11,6 +11,14 @@ from typing import TextIO
 
 from mcimport.errors import ConfigError
 
+_unfinished: set[Path] = set()
+
+
+def remove_unfinished() -> None:
+    """Removes the files of blocks that have not ended, for a process that leaves at once."""
+    for path in _unfinished:
+        path.unlink(missing_ok=True)
+
 
 @contextmanager
 def output_file(path: Path) -> Iterator[TextIO]:
@@ -25,6 +33,7 @@ def output_file(path: Path) -> Iterator[TextIO]:
         handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
     except OSError as error:
         raise ConfigError(f"{path} cannot be written: {error.strerror}") from None
+    _unfinished.add(Path(name))
     try:
         with os.fdopen(handle, "w", encoding="utf-8", newline="") as stream:
             yield stream
@@ -33,3 +42,5 @@ def output_file(path: Path) -> Iterator[TextIO]:
         with suppress(OSError):
             Path(name).unlink()
         raise
+    finally:
+        _unfinished.discard(Path(name))

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
+from mcimport.cli.output_file import remove_unfinished
 from mcimport.errors.machine import raise_file_limit
 from mcimport.services.connections import ConnectionPool
 from mcimport.services.http import shutdown
@@ -82,6 +83,8 @@ def handle_signals(stop: StopSignal, accounts: ConnectionPool, caught: list[int]
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     with suppress(RuntimeError):  # no thread can be started: pages in flight then take as long as they take
         threading.Thread(target=watch, name="leaving", daemon=True).start()
+    if caught:  # before these handlers were there
+        stop.request()
     try:
         yield
     finally:
@@ -93,6 +96,8 @@ def handle_signals(stop: StopSignal, accounts: ConnectionPool, caught: list[int]
 
 def leave_at_once(code: int) -> None:
     """Ends the process without waiting for threads that hang in a dead connection; all results are recorded."""
+    with suppress(OSError):
+        remove_unfinished()
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)

@@ -49,7 +49,7 @@ UNKNOWN = "Ometria key not set here, so its account is unknown"
 def open_if_exists(settings: Settings) -> Iterator[State | None]:
     """Opens the state file; yields None, and says so on standard error, before the first sync. Raises StateError."""
     if not state_exists(settings.db_path):
-        say(NOTHING_YET)
+        say(f"there is no state file at {settings.db_path}: {NOTHING_YET}")
         yield None
         return
     with open_state(settings.db_path, create=False) as state:

@@ -21,6 +21,7 @@ from mcimport.report.format import escape
 
 JITTER = 0.1  # of the interval: so much later may a round start, for the schedulers of many hosts must not start as one
 MOST_JITTER = 30.0  # seconds
+LONGEST = 366 * 86_400  # seconds
 
 _INTERVAL = re.compile(r"([1-9]\d{0,5})\s*(s|m|min|h|d)", re.IGNORECASE)
 _SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400}
@@ -29,10 +30,11 @@ _SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400}
 def parse_interval(text: str) -> int:
     """Returns seconds. Raises ConfigError for what is no number with a unit."""
     found = _INTERVAL.fullmatch(text.strip())
-    if found is None:
-        hint = "Write a number of seconds, minutes, hours or days, like 30s, 5m or 1h."
+    seconds = 0 if found is None else int(found[1]) * _SECONDS[found[2].lower()]
+    if not 0 < seconds <= LONGEST:
+        hint = "Write a number of seconds, minutes, hours or days, up to a year, like 30s, 5m or 1h."
         raise ConfigError(f"--every {escape(text)}: not understood", hint=hint)
-    return int(found[1]) * _SECONDS[found[2].lower()]
+    return seconds
 
 
 class Schedule:

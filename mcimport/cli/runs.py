@@ -7,12 +7,13 @@ from typing import Annotated
 
 import typer
 
-from mcimport.cli.help import epilog
+from mcimport.cli.help import LineGroup, epilog
 from mcimport.cli.options import CLIENTS, LARGEST_ID, load_settings
 from mcimport.errors import ConfigError
 from mcimport.report import run_tables
+from mcimport.report.format import escape
 
-app = typer.Typer(help="Log of runs.", no_args_is_help=True)
+app = typer.Typer(cls=LineGroup, help="Log of runs.", no_args_is_help=True)
 
 
 @app.command("list", epilog=epilog("runs list"))
@@ -42,7 +43,7 @@ def list_runs(
 @app.command("show", epilog=epilog("runs show"))
 def show_run(
     context: typer.Context,
-    run_id: Annotated[int, typer.Argument(metavar="RUN", min=1, max=LARGEST_ID)],
+    number: Annotated[str, typer.Argument(metavar="RUN", help="Number of the run.")],
     *,
     everything: Annotated[
         bool, typer.Option("--all", help="Show every time range, even of many that went well.")
@@ -54,7 +55,7 @@ def show_run(
     from mcimport.report import tables  # noqa: PLC0415 - as above
     from mcimport.state import run_windows, runs  # noqa: PLC0415 - as above
 
-    settings = load_settings(context)
+    settings, run_id = load_settings(context), _run_id(number)
     with read_state.open_if_exists(settings) as state:
         noted = runs.find(state, run_id) if state else None
         if state is None or noted is None:
@@ -70,3 +71,9 @@ def show_run(
         read_state.write_facts(run_tables.run_facts(run, windows))
         rows = run_tables.window_rows(run, windows, columns=columns, plain=plain, fold=not everything)
         read_state.write_table(run_tables.WINDOW_COLUMNS, rows)
+
+
+def _run_id(text: str) -> int:
+    if text.isascii() and text.isdecimal() and 1 <= int(text) <= LARGEST_ID:
+        return int(text)
+    raise ConfigError(f"{escape(text)} is not the number of a run", hint="`mcimport runs list` shows them.")

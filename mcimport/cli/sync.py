@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,7 +11,7 @@ from mcimport.cli.options import CLIENTS, ENGINE, LOG_FORMAT, VERBOSE, load_sett
 from mcimport.cli.output import LogFormat, say, set_log_format
 from mcimport.config import with_flags
 from mcimport.config.schema import MOST_CONNECTIONS, MOST_MEMBERS
-from mcimport.errors import ConfigError
+from mcimport.errors import ConfigError, McimportError, StateError
 from mcimport.errors.machine import affordable
 from mcimport.sync.since import parse
 
@@ -69,6 +69,8 @@ def sync(  # noqa: PLR0913 - typer reads the signature: these are the options of
     sync_options = SyncOptions(None if since is None else parse(since), full=full, dry_run=dry_run)
     schedule = None if every is None else Schedule(parse_interval(every))
 
+    is_all = not (list_keys or client or sync_options.by_name or dry_run)
+
     def call(caught: list[int]) -> int:
         settings = load_settings(context)
         chosen = settings.select(list_keys or [], client or [])
@@ -80,13 +82,18 @@ def sync(  # noqa: PLR0913 - typer reads the signature: these are the options of
 
         def work(session: SyncSession) -> list[ListResult]:
             results = sync_all(pairs, sync_options, session, affordable(jobs))
-            if schedule is not None:  # before it is looked at which lists are overdue
-                with open_state(settings.db_path) as state:
+            if schedule is not None and is_all:  # before it is looked at which lists are overdue
+                with suppress(StateError), open_state(settings.db_path) as state:
                     rhythm.note(state, schedule.pace)
             return results
 
-        is_all = not (list_keys or client or sync_options.by_name or dry_run)
-        forget = partial(rhythm.note, seconds=None) if is_all and schedule is None else None
+        forget = rhythm.forget if is_all and schedule is None else None
         return run_session(work, settings, output, by_name=sync_options.by_name, note=forget, caught=caught)
 
-    return call([]) if schedule is None else run_rounds(schedule, call)
+    if schedule is None:
+        return call([])
+    code = run_rounds(schedule, call)
+    if is_all:  # whoever stops the rounds knows that no other will come
+        with suppress(McimportError), open_state(load_settings(context).db_path, create=False) as state:
+            rhythm.forget(state, is_over=True)
+    return code

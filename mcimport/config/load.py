@@ -26,7 +26,7 @@ from mcimport.errors import ConfigError
 from mcimport.errors.ownership import explain
 
 _BOTH_KEYS = f"set {variables.MAILCHIMP_API_KEY} and {variables.OMETRIA_API_KEY}"
-_NO_FILE_HINT = f"Run `mcimport init`, or {_BOTH_KEYS}."
+_NO_FILE_HINT = f"Is the path right? If there is no file yet: run `mcimport init`, or {_BOTH_KEYS}."
 _NO_CLIENT_HINT = f"Add one with `mcimport init --add`, or {_BOTH_KEYS}."
 _POSITION = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
 

@@ -178,7 +178,10 @@ def _all_lists(clients: Sequence[Client]) -> list[tuple[Client, str]]:
 
 def _check_list_key(list_key: str, clients: Mapping[str, Client]) -> str:
     if list_key in clients and not any(list_key in client.lists for client in clients.values()):
-        raise ConfigError(f"{list_key} is a client, not a list", hint=f"For all of its lists: `--client {list_key}`.")
+        own = _shorten(clients[list_key].lists) or "any that you name"
+        raise ConfigError(
+            f"{list_key} is a client, not a list", hint=f"Its lists: {own}. All of them: --client {list_key}"
+        )
     if not LIST_KEY.fullmatch(list_key):  # it may be an address, so the message does not repeat it
         raise ConfigError("not a valid list id: letters and digits only, like 1a2d7ebf82", hint=WHERE_LIST_IDS_ARE)
     return list_key

@@ -123,7 +123,7 @@ def _is_news(age: overdue.ListAge, began: int | None) -> bool:
     """
     if began is None or age.is_overdue:
         return began is None and age.is_overdue
-    return age.sync_point is not None and age.overdue_at != began
+    return age.sync_point is not None and age.sync_point > began
 
 
 def _run_each(steps: Iterable[Callable[[], None]]) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from mcimport.errors import StateError
+from mcimport.errors import ConfigError, StateError
 from mcimport.errors.ownership import USE, explain, find_obstacle
 from mcimport.state.locking import hold_lock, pattern_of
 
@@ -241,7 +241,8 @@ def back_up(path: Path, target: Path) -> int:
     """Copies the state file to a new file of mode 0600, checks the copy, and returns its size in bytes.
 
     Other processes may write meanwhile: SQLite copies one moment of the file, in one transaction of the copy. Raises
-    StateError where there is no state file, and where `target` exists or cannot be written whole; then it is removed.
+    ConfigError where `target` exists or cannot be created, and StateError where there is no state file, or where the
+    copy cannot be written whole; then it is removed.
     """
     if not state_exists(path):
         raise StateError(f"there is no state file at {path} yet", hint="`mcimport sync` creates it.")
@@ -249,9 +250,9 @@ def back_up(path: Path, target: Path) -> int:
         os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
     except FileExistsError:
         said = f"{target} already exists and was not changed"
-        raise StateError(said, hint="Name another file, or move this one away.") from None
+        raise ConfigError(said, hint="Name another file, or move this one away.") from None
     except OSError as error:
-        raise StateError(f"{target} cannot be created: {error.strerror}", hint="Name another file.") from None
+        raise ConfigError(f"{target} cannot be created: {error.strerror}", hint="Name another file.") from None
     try:
         _copy(path, target)
         return target.stat().st_size

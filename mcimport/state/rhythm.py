@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from mcimport.state.database import State
 
 HOURLY = 3_600  # seconds: what is assumed where another scheduler has the clock
@@ -10,19 +12,33 @@ MISSED = 3  # rounds without a sync, after which a list is overdue
 _KEY = "sync_every"
 
 
-def note(state: State, seconds: float | None) -> None:
-    """Notes the seconds from round to round; None: another scheduler has the clock now."""
-    if seconds is not None:
-        state.write("INSERT OR REPLACE INTO meta VALUES (?, ?)", [_KEY, str(round(seconds))])
-    elif _noted(state) is not None:
+def note(state: State, seconds: float) -> None:
+    """Notes the seconds from round to round."""
+    state.write("INSERT OR REPLACE INTO meta VALUES (?, ?)", [_KEY, f"{round(seconds)} {int(time.time())}"])
+
+
+def forget(state: State, *, is_over: bool = False) -> None:
+    """Forgets it where the rounds are over, or have stayed away for two of their intervals.
+
+    So a sync by hand beside the rounds changes nothing, and another scheduler has the clock after a while.
+    """
+    noted = _noted(state)
+    if noted is not None and (is_over or int(time.time()) - noted[1] > 2 * noted[0]):
         state.write("DELETE FROM meta WHERE key = ?", [_KEY])
 
 
 def overdue_after(state: State, configured: int | None) -> int:
     """Returns the seconds after its sync point at which a list is overdue: as configured, else three missed rounds."""
-    return MISSED * (_noted(state) or HOURLY) if configured is None else configured
+    if configured is not None:
+        return configured
+    noted = _noted(state)
+    return MISSED * (noted[0] if noted else HOURLY)
 
 
-def _noted(state: State) -> int | None:
+def _noted(state: State) -> tuple[int, int] | None:
+    """Returns the seconds from round to round, and when they were noted."""
     found = state.value("SELECT value FROM meta WHERE key = ?", [_KEY])
-    return None if found is None else int(found)
+    if found is None:
+        return None
+    seconds, noted_at = map(int, found.split())
+    return seconds, noted_at

@@ -41,7 +41,7 @@ def test_nothing_is_ever_replaced(make_importer: MakeImporter) -> None:
     there = set(importer.folder.iterdir())
     for target in (file, link, folder):
         result = importer("backup", str(target))
-        assert result.code == 1
+        assert result.code == 2
         assert "already exists" in result.err
     assert file.read_text() == "mine"
     assert link.is_symlink()
@@ -54,7 +54,7 @@ def test_without_a_state_file_or_a_folder_to_write_to_it_says_so(make_importer: 
     assert "no state file" in importer("backup", str(importer.folder / "copy.db")).err
     importer("sync")
     result = importer("backup", str(importer.folder / "missing" / "copy.db"))
-    assert result.code == 1
+    assert result.code == 2
     assert "cannot be created" in result.err
     assert not (importer.folder / "copy.db").exists()
 

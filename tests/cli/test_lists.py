@@ -59,6 +59,19 @@ def test_a_key_that_is_refused_costs_no_other_client_its_lists(make_importer: Ma
     assert "401" in result.err
 
 
+def test_a_list_of_another_client_is_never_suggested_to_one_that_shares_the_key(make_importer: MakeImporter) -> None:
+    """Pasted, it would send the other's people to this one's Ometria account."""
+    importer = two_lists(make_importer)
+    text = importer.config.read_text()
+    another = text[text.index("[clients.acme]") :].replace("acme", "other").replace(importer.sandbox.list_key, ANOTHER)
+    importer.config.write_text(f"{text}\n{another}".replace(importer.sandbox.ometria_key, "f" * 32, 1))
+    result = importer("lists", "--client", "acme")
+    assert result.code == 0
+    assert importer.sandbox.list_key in result.out
+    assert ANOTHER not in result.out + result.err
+    assert ANOTHER in importer("lists", "--client", "other").out
+
+
 def test_a_clients_name_in_the_place_of_a_list_is_told(make_importer: MakeImporter) -> None:
     """`mcimport sync acme` is a guess that everybody makes."""
     result = make_importer(size=0)("sync", "acme")

@@ -16,9 +16,12 @@ from hypothesis import strategies as st
 from passing import time_passes
 
 from mcimport.cli import rounds
+from mcimport.cli.process import handle_signals
 from mcimport.cli.rounds import JITTER, MOST_JITTER, Schedule, parse_interval
 from mcimport.errors import ConfigError
 from mcimport.sandbox.request_log import Request
+from mcimport.services.connections import ConnectionPool
+from mcimport.services.http.shutdown import StopSignal
 
 PATIENT = 60.0  # seconds after which what a test waits for never comes
 HOUR = 3_600
@@ -156,6 +159,30 @@ def test_rounds_start_on_the_beat_and_those_that_a_long_one_covers_are_skipped(
             assert pace >= interval * (1 - 1e-9)
 
 
+@pytest.mark.parametrize("text", ["999999d", "0s"])
+def test_an_interval_of_nothing_or_of_years_is_refused(text: str) -> None:
+    """No computer waits that long."""
+    with pytest.raises(ConfigError, match="not understood"):
+        parse_interval(text)
+
+
+def test_a_signal_before_the_work_of_a_round_stops_it() -> None:
+    """While settings are read nobody is there to stop anything: the signal is remembered, and stops what comes."""
+    stop = StopSignal()
+    with handle_signals(stop, ConnectionPool(stop), [int(signal.SIGTERM)]):
+        assert stop.requested.is_set()
+
+
+def test_rounds_that_were_stopped_make_no_list_overdue(make_importer: MakeImporter) -> None:
+    """Whoever tried `--every 1s` once and goes on with cron hears of no list that waits for a round."""
+    importer = make_importer(size=30)
+    with every(importer, "1s", "--json", "--quiet") as process:
+        lines(process, 2)
+        assert stopped(process, signal.SIGINT)[0] == 130
+    time_passes(2 * HOUR)
+    assert importer("status").code == 0
+
+
 def test_lists_are_overdue_by_the_rhythm_until_another_scheduler_has_the_clock(
     make_importer: MakeImporter,
 ) -> None:
@@ -163,8 +190,7 @@ def test_lists_are_overdue_by_the_rhythm_until_another_scheduler_has_the_clock(
     importer = make_importer(size=30)
     assert importer("sync").code == 0
     with every(importer, "5m", "--json") as process:
-        lines(process, 1)
-        stopped(process, signal.SIGTERM)
+        lines(process, 1)  # and it is killed: nobody says that no other round will come
     time_passes(600)
     assert importer("status").code == 0
     time_passes(600)

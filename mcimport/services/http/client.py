@@ -67,7 +67,8 @@ class HttpClient:
         self._make = connector(url)
         address = _address(url)
         self._base = address.raw_path.decode().rstrip("/")
-        self.address = url.rstrip("/")  # for messages: `config` lets no user or password into it
+        # For messages: without the path, in which a gateway may want a token.
+        self.address = f"{address.scheme}://{address.netloc.decode()}"
         self._scheme, self._host, self._port = address.raw_scheme, address.raw_host, address.port
         given = {
             "Host": address.netloc.decode(),
