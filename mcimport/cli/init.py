@@ -16,6 +16,7 @@ from mcimport.cli.init_answers import QUESTIONS, confirm_summary, show_notes, ta
 from mcimport.cli.options import Options
 from mcimport.cli.output import say, warn_root
 from mcimport.config import Answers, load, template
+from mcimport.config.settings import WHERE_LIST_IDS_ARE
 from mcimport.errors import ConfigError
 from mcimport.errors.ownership import USE, explain
 
@@ -42,6 +43,8 @@ def init(
     It never overwrites a file. With --add, comments, order and mode of the file stay as they are.
     """
     options = context.find_object(Options) or Options()
+    if any(len(key.split()) != 1 for key in list_keys or ()):
+        raise ConfigError("--list: not a list id, like 1a2d7ebf82", hint=WHERE_LIST_IDS_ARE)
     given = {
         "client": client,
         "lists": " ".join(list_keys) if list_keys else None,

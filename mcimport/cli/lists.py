@@ -117,11 +117,9 @@ def _lists_of(
     with ConnectionPool(StopSignal(), busy_for=10).open_mailchimp(asked) as mailchimp:
         found = read_lists(mailchimp)
     for one in found:
-        owners = [client for client in clients if one.list_key in client.lists]
-        synced_by = [client for client in clients if client.any_list and (client.name, one.list_key) in synced]
-        for owner in owners or synced_by or [asked]:
-            is_configured = bool(owners or synced_by)
-            yield ListOfKey(owner.name, is_configured, one, synced.get((owner.name, one.list_key)))
+        owners = [client for client in clients if client.any_list or one.list_key in client.lists]
+        for owner in owners or [asked]:
+            yield ListOfKey(owner.name, bool(owners), one, synced.get((owner.name, one.list_key)))
 
 
 def _document(row: ListOfKey) -> dict[str, object]:

@@ -93,6 +93,7 @@ def test_init_names_what_is_missing_where_nobody_can_be_asked(make_importer: Mak
     [
         ("--client", "a b"),
         ("--list", "nobody@example.com"),
+        ("--list", "My list"),
         ("--mailchimp-key", "0123456789abcdef0123456789abcdef-us6"),
         ("--mailchimp-key", "env:0123456789abcdef0123456789abcdef-us6"),
         ("--ometria-key", "env:b0123456789abcdef0123456789abcde"),
