@@ -120,6 +120,17 @@ class Importer:
     def db(self) -> Path:
         return self.folder / "state.db"
 
+    @property
+    def variables(self) -> dict[str, str]:
+        """For a single client without a file."""
+        return {
+            "MCIMPORT_MAILCHIMP_API_KEY": self.sandbox.mailchimp_key,
+            "MCIMPORT_OMETRIA_API_KEY": self.sandbox.ometria_key,
+            "MCIMPORT_MAILCHIMP_URL": self.sandbox.mailchimp_url,
+            "MCIMPORT_OMETRIA_URL": self.sandbox.ometria_url,
+            "MCIMPORT_DB": str(self.db),
+        }
+
     def configure(self, text: str = CONFIG, **more: str) -> None:
         sandbox = self.sandbox
         values = {

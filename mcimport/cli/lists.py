@@ -31,7 +31,7 @@ class ListOfKey(Struct, frozen=True):
     """Holds a list and the client whose key sees it.
 
     Attributes:
-        client: the client that has the list; else the first of those that have the key.
+        client: the client that has the list; else one that has the key.
         sync_point: seconds UTC; None: never synced.
     """
 

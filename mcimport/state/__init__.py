@@ -4,15 +4,8 @@ Times are ISO 8601 text in UTC, so that a person can read them with any SQLite b
 since the epoch.
 """
 
-from mcimport.state.database import (
-    State,
-    StatePool,
-    back_up,
-    check_state_file,
-    copy_in_memory,
-    open_state,
-    state_exists,
-)
+from mcimport.state.copies import back_up, copy_in_memory
+from mcimport.state.database import State, StatePool, check_state_file, open_state, state_exists
 from mcimport.state.locking import check_folder, held_by_this_process, lock_client, lock_holder
 
 __all__ = [

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from mcimport.errors import ConfigError, StateError
+from mcimport.errors import StateError
 from mcimport.errors.ownership import USE, explain, find_obstacle
 from mcimport.state.locking import hold_lock, pattern_of
 
@@ -159,9 +159,9 @@ def open_state(path: Path, *, create: bool = True, check_same_thread: bool = Tru
             raise StateError(f"there is no state file at {path} yet", hint="`mcimport sync` creates it.")
         _create(path)
     with named_errors(path):
-        connection = _connect(path, check_same_thread=check_same_thread)
+        connection = connect(path, check_same_thread=check_same_thread)
         try:
-            _migrate(connection, path)
+            migrate(connection, path)
             return State(connection, path)
         except BaseException:
             connection.close()
@@ -222,65 +222,14 @@ def _identity(path: Path) -> _Identity:
     return None
 
 
-def copy_in_memory(path: Path) -> State:
-    """Copies the state file into memory: a dry run reads the copy, writes to it, and drops it."""
-    memory = sqlite3.connect(":memory:", isolation_level=None)
-    try:
-        if state_exists(path):
-            with named_errors(path), closing(_connect(path)) as file:
-                _applied_migrations(file, path)
-                file.backup(memory)
-        _migrate(memory, path, is_shared=False)
-        return State(memory, path)
-    except BaseException:
-        memory.close()
-        raise
-
-
-def back_up(path: Path, target: Path) -> int:
-    """Copies the state file to a new file of mode 0600, checks the copy, and returns its size in bytes.
-
-    Other processes may write meanwhile: SQLite copies one moment of the file, in one transaction of the copy. Raises
-    ConfigError where `target` exists or cannot be created, and StateError where there is no state file, or where the
-    copy cannot be written whole; then it is removed.
-    """
-    if not state_exists(path):
-        raise StateError(f"there is no state file at {path} yet", hint="`mcimport sync` creates it.")
-    try:
-        os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-    except FileExistsError:
-        said = f"{target} already exists and was not changed"
-        raise ConfigError(said, hint="Name another file, or move this one away.") from None
-    except OSError as error:
-        raise ConfigError(f"{target} cannot be created: {error.strerror}", hint="Name another file.") from None
-    try:
-        _copy(path, target)
-        return target.stat().st_size
-    except BaseException:
-        target.unlink(missing_ok=True)
-        raise
-
-
-def _copy(path: Path, target: Path) -> None:
-    with named_errors(path), closing(_connect(path)) as source:
-        if not _applied_migrations(source, path):
-            raise StateError(f"the state file {path} is being created just now", hint="Try again in a minute.")
-        with named_errors(target), closing(_connect(target)) as copy:
-            source.backup(copy)
-            if copy.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
-                raise StateError(f"the copy of {path} is damaged, and so perhaps is the file", hint="Check its disk.")
-    with target.open("rb") as written:
-        os.fsync(written.fileno())
-
-
 def check_state_file(path: Path) -> None:
     """Raises StateError unless the file is one of mcimport's, undamaged, and can be written and locked.
 
     It is left as it is: what is written is rolled back. Something must be written, for SQLite begins a transaction on
     a read-only file, too.
     """
-    with named_errors(path), closing(_connect(path, CHECK_TIMEOUT)) as connection:
-        _applied_migrations(connection, path)
+    with named_errors(path), closing(connect(path, CHECK_TIMEOUT)) as connection:
+        applied_migrations(connection, path)
         if connection.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
             raise StateError(f"the state file {path} is damaged", hint="Restore it from a backup, or move it away.")
         connection.execute("BEGIN IMMEDIATE")
@@ -305,7 +254,7 @@ def _unusable(path: Path, what: str, error: OSError) -> StateError:
     return StateError(said, hint=denied.fix or "Name another with --db or MCIMPORT_DB.")
 
 
-def _connect(path: Path, timeout: float = BUSY_TIMEOUT, *, check_same_thread: bool = True) -> sqlite3.Connection:
+def connect(path: Path, timeout: float = BUSY_TIMEOUT, *, check_same_thread: bool = True) -> sqlite3.Connection:
     """Connects without creating the file."""
     return sqlite3.connect(
         f"{path.absolute().as_uri()}?mode=rw",
@@ -338,9 +287,9 @@ def _migration_lock_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.migrating")
 
 
-def _migrate(connection: sqlite3.Connection, path: Path, *, is_shared: bool = True) -> None:
+def migrate(connection: sqlite3.Connection, path: Path, *, is_shared: bool = True) -> None:
     """Applies pending migrations. `is_shared`: other processes may open the file at the same time."""
-    if len(_applied_migrations(connection, path)) == int(NEWEST_MIGRATION[1:4]):
+    if len(applied_migrations(connection, path)) == int(NEWEST_MIGRATION[1:4]):
         return
     from sqlite_utils import Database  # noqa: PLC0415 - see NEWEST_MIGRATION
 
@@ -362,7 +311,7 @@ def _migrate(connection: sqlite3.Connection, path: Path, *, is_shared: bool = Tr
             migrations.apply(database)
 
 
-def _applied_migrations(connection: sqlite3.Connection, path: Path) -> set[str]:
+def applied_migrations(connection: sqlite3.Connection, path: Path) -> set[str]:
     """Returns the names of the migrations that were applied. Only reads.
 
     Raises StateError for a database of another program, or of a newer version of this one.

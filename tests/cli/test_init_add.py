@@ -9,8 +9,10 @@ import tomllib
 import pytest
 from conftest import CONFIG, CommandResult, Importer, MakeImporter
 
+from mcimport.cli.init_add import replace_file
 from mcimport.config import template
 from mcimport.config.template import EXAMPLE
+from mcimport.errors import ConfigError
 
 GLOBEX = {
     "--client": "globex",
@@ -203,14 +205,15 @@ def test_a_link_stays_a_link(make_importer: MakeImporter) -> None:
     assert "globex" in real.read_text()
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root may give a file away")
 def test_the_owner_stays_the_owner(make_importer: MakeImporter) -> None:
-    """Root adds a client to a file of the user whose cron reads it."""
+    """Root adds a client to a file of the user whose cron reads it; others may give a file to a group of theirs."""
     importer = make_importer()
-    os.chown(importer.config, 12_345, 12_346)
+    user = os.geteuid()
+    owner = (12_345, 12_346) if user == 0 else (user, [os.getegid(), *os.getgroups()][-1])
+    os.chown(importer.config, *owner)
     assert add(importer).code == 0
     after = importer.config.stat()
-    assert (after.st_uid, after.st_gid, stat.S_IMODE(after.st_mode)) == (12_345, 12_346, 0o600)
+    assert (after.st_uid, after.st_gid, stat.S_IMODE(after.st_mode)) == (*owner, 0o600)
 
 
 def test_the_file_that_every_command_finds_is_the_one_that_is_extended(make_importer: MakeImporter) -> None:
@@ -239,3 +242,15 @@ def test_tomlkit_is_loaded_by_this_command_alone(make_importer: MakeImporter) ->
         [sys.executable, "-c", code], cwd=importer.folder, capture_output=True, text=True, check=True
     )
     assert result.stdout.splitlines()[-1] == "LOADED False"
+
+
+def test_what_somebody_saved_in_the_meantime_is_not_lost(make_importer: MakeImporter) -> None:
+    """Questions take minutes: the file that is to be replaced must be the one that was read."""
+    importer = make_importer()
+    before = importer.config.read_text()
+    saved = f"{before}\n[state]\nkeep = '30d'\n"
+    importer.config.write_text(saved)
+    with pytest.raises(ConfigError, match="changed in the meantime"):
+        replace_file(importer.config, f"{before}# more\n", before)
+    assert importer.config.read_text() == saved
+    assert {one.name for one in importer.folder.iterdir()} == {"mcimport.toml"}

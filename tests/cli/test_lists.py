@@ -51,16 +51,8 @@ def test_the_json_holds_the_numbers_as_they_are(make_importer: MakeImporter) -> 
 def test_with_the_two_variables_every_list_is_ones_own(make_importer: MakeImporter) -> None:
     """There is no file to paste anything into, and any list may be synced."""
     importer = two_lists(make_importer)
-    sandbox = importer.sandbox
-    variables = {
-        "MCIMPORT_MAILCHIMP_API_KEY": sandbox.mailchimp_key,
-        "MCIMPORT_OMETRIA_API_KEY": sandbox.ometria_key,
-        "MCIMPORT_MAILCHIMP_URL": sandbox.mailchimp_url,
-        "MCIMPORT_OMETRIA_URL": sandbox.ometria_url,
-        "MCIMPORT_DB": str(importer.db),
-    }
     importer.config.unlink()
-    result = importer.in_a_process("lists", environment=variables, bare=True)
+    result = importer.in_a_process("lists", environment=importer.variables, bare=True)
     assert result.code == 0
     assert result.out.count("not yet") == 2
     assert "To import" not in result.err

@@ -11,7 +11,7 @@ from pathlib import Path
 from conftest import CONFIG, Importer, MakeImporter, WebhookReceiver, configure_clients
 from passing import time_passes
 
-from mcimport.state import lock_client, open_state, troubles
+from mcimport.state import lock_client, open_state, rhythm, troubles
 
 COMPARING = CONFIG + "reconcile.settling = 0\n"
 HOUR = 3_600
@@ -365,3 +365,18 @@ def test_trouble_that_a_former_version_told_has_the_kinds_that_the_state_shows(t
         with open_state(path) as state:
             found = troubles.open_troubles(state, "acme", "1a2d7ebf82")
         assert {kind: one.since for kind, one in found.items()} == dict.fromkeys(kinds, 1_795_165_209)
+
+
+def test_another_rhythm_is_no_recovery_of_a_list_that_is_overdue(
+    make_importer: MakeImporter, receiver: WebhookReceiver
+) -> None:
+    """A slow round makes the next one late: what is overdue is within the allowance for a while, but not synced."""
+    importer = telling(make_importer, receiver)
+    assert importer("sync").code == 0
+    for seconds in (60, HOUR, 60):
+        time_passes(600)
+        with open_state(importer.db) as state:
+            rhythm.note(state, seconds)
+        with lock_client(importer.db, "acme"):
+            assert importer("sync").code == 0
+    assert heard(receiver) == [("failure", "overdue")]

@@ -6,7 +6,8 @@ from typing import Any
 
 DATABASE = "state"
 # Seconds after which a list is overdue, where the settings do not say; see `state.rhythm`.
-_OVERDUE = "coalesce((SELECT 3 * value FROM meta WHERE key = 'sync_every'), 10800)"
+# What is noted begins with the seconds of `sync --every`.
+_OVERDUE = "coalesce((SELECT 3 * CAST(value AS INTEGER) FROM meta WHERE key = 'sync_every'), 10800)"
 
 _STATUSES = {
     "domain": ["completed", "done", "running", "pending", "interrupted", "abandoned", "failed", "dead"],

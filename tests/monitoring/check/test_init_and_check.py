@@ -357,15 +357,7 @@ def test_check_of_a_client_without_a_file_says_what_can_run(
 ) -> None:
     """Its keys are in the environment, it has no list of its own, and the first sync is still ahead."""
     importer = make_importer(size=10)
-    sandbox = importer.sandbox
-    environment = {
-        "MCIMPORT_MAILCHIMP_URL": sandbox.mailchimp_url,
-        "MCIMPORT_OMETRIA_URL": sandbox.ometria_url,
-        "MCIMPORT_MAILCHIMP_API_KEY": sandbox.mailchimp_key,
-        "MCIMPORT_OMETRIA_API_KEY": sandbox.ometria_key,
-        "MCIMPORT_DB": str(importer.db),
-    }
-    for name, value in environment.items():
+    for name, value in importer.variables.items():
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(importer.folder)
     importer.config.unlink()
@@ -374,8 +366,8 @@ def test_check_of_a_client_without_a_file_says_what_can_run(
     assert "Next: `mcimport sync LIST_KEY`" in result.out
     assert "Switch off Ometria's own Mailchimp synchronisation" in result.out
     assert "MCIMPORT_MAILCHIMP_API_KEY is set: it is the client's key" in result.out
-    importer("sync", sandbox.list_key, bare=True)
-    assert f"list {sandbox.list_key}: " in importer("check", bare=True).out
+    importer("sync", importer.sandbox.list_key, bare=True)
+    assert f"list {importer.sandbox.list_key}: " in importer("check", bare=True).out
 
 
 def test_check_says_which_variables_are_set_in_vain(
