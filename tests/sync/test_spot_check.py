@@ -238,7 +238,7 @@ def test_contacts_of_several_days_are_said_to_be_of_the_first_of_them(make_impor
     time_passes(DAY / 2)
     said = importer("sync").err
     assert "but 1 of them is not there" in said
-    assert "Ometria accepted 4 contacts since " in said or "Ometria accepted 4 contacts yesterday " in said
+    assert "Ometria accepted 4 contacts since " in said or "Ometria accepted 4 contacts yesterday, " in said
 
 
 # ---- what is not said
