@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct, field
 
 from mcimport.cli import exits
+from mcimport.cli.one_core import on_one_core
 from mcimport.cli.output import print_error, say, warn_root
 from mcimport.cli.process import handle_signals, leave_at_once, tune_process
 from mcimport.config import Settings, world_readable_files
@@ -83,7 +84,7 @@ def run_session(
         for words in world_readable_files(settings):
             say(f"mcimport: {words}")
     with handle_signals(stop, accounts, caught):
-        with reporting as reporter:
+        with on_one_core(), reporting as reporter:
             clients = tuple(settings.clients.values())
             results = work(SyncSession(settings.db_path, accounts, stop, reporter, notifier, output.engine, clients))
         _print_results(results, output, nothing=nothing, by_name=by_name)

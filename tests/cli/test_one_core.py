@@ -1,0 +1,74 @@
+"""A call keeps to one core at a time."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from mcimport.cli.one_core import better_core, on_one_core
+
+CORES = sorted(os.sched_getaffinity(0))
+
+
+def test_all_threads_are_on_one_core_inside_and_on_all_afterwards() -> None:
+    """Threads that run, and those that start, share one core in the block; after it they may use all as before."""
+    begun, is_over = threading.Event(), threading.Event()
+
+    def stay() -> None:
+        begun.set()
+        is_over.wait()
+
+    earlier = threading.Thread(target=stay)
+    earlier.start()
+    begun.wait()
+    try:
+        with on_one_core():
+            inside = cores_of_threads()
+            later = threading.Thread(target=lambda: inside.append(os.sched_getaffinity(0)))
+            later.start()
+            later.join()
+        after = cores_of_threads()
+    finally:
+        is_over.set()
+        earlier.join()
+    assert len(set(map(frozenset, inside))) == 1
+    assert len(inside[0]) == 1
+    assert all(cores == set(CORES) for cores in after)
+
+
+def test_a_process_that_has_one_core_keeps_it() -> None:
+    """Where the process may use one core only, that one is not changed, neither inside nor afterwards."""
+    os.sched_setaffinity(0, CORES[:1])
+    try:
+        with on_one_core():
+            inside = os.sched_getaffinity(0)
+        after = os.sched_getaffinity(0)
+    finally:
+        os.sched_setaffinity(0, CORES)
+    assert inside == after == {CORES[0]}
+
+
+@pytest.mark.parametrize(
+    ("busy", "own", "better"),
+    [
+        ({0: 1.0, 1: 0.0}, 1.0, 0),
+        ({0: 1.0, 1: 0.1}, 0.4, 1),
+        ({0: 1.0, 1: 0.5}, 0.5, 0),
+        ({0: 0.3, 1: 0.0}, 0.1, 0),
+        ({0: 1.0, 1: 1.0}, 0.3, 0),
+        ({0: 1.0, 1: 0.3, 2: 0.05}, 0.1, 2),
+    ],
+    ids=["alone", "shared", "no better", "hardly shared", "all are busy", "the freest of several"],
+)
+def test_it_moves_only_where_others_take_its_core_and_another_is_freer(
+    busy: dict[int, float], own: float, better: int
+) -> None:
+    """A core is left only for another of which clearly more is free than others leave of this one."""
+    assert better_core(0, busy, own) == better
+
+
+def cores_of_threads() -> list[set[int]]:
+    return [set(os.sched_getaffinity(int(task.name))) for task in Path("/proc/self/task").iterdir()]
