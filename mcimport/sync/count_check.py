@@ -12,6 +12,7 @@ from mcimport.errors.machine import beside
 from mcimport.models import SWEEPS, Page, Sweep
 from mcimport.models.records import Run
 from mcimport.services.mailchimp.planning import first_page
+from mcimport.state import run_windows
 from mcimport.sync.list_run import ListRun
 
 FAR_FEWER = 2  # a count this many times higher than what was shown is no count that merely lags behind
@@ -59,12 +60,25 @@ def check_read(list_run: ListRun, run: Run) -> None:
     if counted is None or run.until is None:
         return
     sweeps: tuple[Sweep, ...] = ("listed",) if run.kind == "full" else SWEEPS  # as they were counted
-    if run.kind != "full" and run.since is not None:
+    if run.kind != "full":
         # The first count may hold those of the second `since` itself, whom a run does not read.
-        counted = min(counted, sum(mailchimp.probe(key, sweep, run.since + 1, 1).total for sweep in sweeps))
+        starts = _starts(list_run, run)
+        counted = min(counted, sum(mailchimp.probe(key, sweep, start, 1).total for sweep, start in starts.items()))
     counted -= sum(mailchimp.probe(key, sweep, run.until, 1).total for sweep in sweeps)
     if counted > max(run.members_read * FAR_FEWER, TOO_FEW_TO_TELL):
         raise TooFewError(run.members_read, counted)
+
+
+def _starts(list_run: ListRun, run: Run) -> dict[Sweep, int | None]:
+    """Returns the second with which the reading of each sweep of a run begins; None: it begins with the first member.
+
+    They differ: members who were archived before the first sync are not read.
+    """
+    starts: dict[Sweep, int | None] = {}
+    for row in run_windows.of_run(list_run.state, run.id):  # the earliest of a sweep is its first
+        if row.letter_id is None:
+            starts.setdefault(row.sweep, None if row.since is None else row.since + 1)
+    return starts
 
 
 def _is_enough(page: Page, counted: int | None) -> bool:

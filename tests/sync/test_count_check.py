@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections import Counter
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -236,3 +238,21 @@ def test_members_of_the_very_second_that_a_run_begins_after_are_not_missed(
     time_passes(3)
     result = importer("sync", "--json")
     assert (result.code, result.line["members_read"]) == (0, 4)
+
+
+def test_members_archived_in_the_very_second_that_the_archive_is_read_after_are_not_missed(
+    make_importer: MakeImporter,
+) -> None:
+    """The archive is read from a later second on than the list; whom the bound includes is counted, and not read."""
+    importer = make_importer(size=100, since_includes=True)
+    assert importer("sync", "--since", "now").code == 0
+    with closing(sqlite3.connect(importer.db)) as state:
+        first = epoch(state.execute("SELECT first_sync_at FROM lists").fetchone()[0])
+    assert first is not None
+    importer.sandbox.audience().change(30)
+    for number in range(60):
+        importer.sandbox.audience().add(email_address=f"gone{number}@x.example", status="archived", at=first - 61)
+    time_passes(100)
+    result = importer("sync", "--json")
+    assert (result.code, result.line["members_read"]) == (0, 30), result.err
+    assert result.line["members_total"] == 90  # as many as Mailchimp counted
