@@ -26,6 +26,7 @@ from mcimport.sync.list_run import ListRun
 from mcimport.sync.reconcile.fingerprints import NAMES, Fingerprinter, MemberSnapshot
 
 TIMES_ABSENT = 2  # answers of 404 for one member before it is believed: some are temporary
+WITNESSES = 5  # members who are on the list now; one of them may be deleted before it is asked for
 COMPARED = (
     *("contact_id", "web_id", "email_address", "status", "last_changed", "marketing_permissions"),
     *("sms_phone_number", "sms_subscription_status", "location.country_code"),  # numbers are read by their country
@@ -111,12 +112,26 @@ class MemberLookup:
         if witness is None:
             self.list_run.services.mailchimp.count_members(self.list_run.list_key)
             return
-        answer = self._ask(witness) or RetriableError(
-            "Mailchimp answered 404 for a member who was on the list just before, so no member is taken to be deleted",
-            status=404,
-        )
+        answer = self._ask(witness) or self._another_witness()
         if isinstance(answer, RetriableError):
             raise answer
+
+    def _another_witness(self) -> Member | RetriableError | None:
+        """Asks for members who changed last, until one is found: the witness may have been deleted a moment ago.
+
+        None: the list has no members at all any more.
+        """
+        newest = self.mailchimp.newest(self.list_run.list_key, "members.contact_id", WITNESSES)
+        if not newest.total_items:
+            return None
+        for member in newest.members:
+            key = member_id(member)
+            if key is not None and is_contact_id(key) and (answer := self._ask(key)) is not None:
+                return answer
+        return RetriableError(
+            "Mailchimp answered 404 for members who were on the list just before, so no member is taken to be deleted",
+            status=404,
+        )
 
     def _ask(self, contact_id: str) -> Member | RetriableError | None:
         """Asks for one member; None: the answer was 404 each time."""

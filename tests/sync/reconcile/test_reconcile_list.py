@@ -332,7 +332,27 @@ def test_a_passing_404_for_everybody_opts_nobody_out(make_importer: MakeImporter
     importer.sandbox.clear_requests()
     result = importer(*MEND)
     assert result.code == 1
-    check_nobody_was_touched(importer, result, "404 for a member who was on the list just before")
+    check_nobody_was_touched(importer, result, "404 for members who were on the list just before")
+
+
+def test_a_witness_who_is_deleted_at_that_moment_is_replaced_by_another(make_importer: MakeImporter) -> None:
+    """While a list loses members, the one by whom it is seen to be there may be deleted, too: others are asked for."""
+    importer = synced(make_importer, 500)
+    audience = importer.sandbox.audience()
+    audience.delete(who=whole(importer)[:5])
+    witnesses: list[str] = []
+
+    def fault(request: Request) -> None:
+        who = request.path.rsplit("/", 1)[-1]
+        if A_MEMBER.fullmatch(request.path) and len(witnesses) < 3 and (found := audience.find(who)) is not None:
+            witnesses.append(who)
+            audience.delete(who=[found])
+
+    importer.sandbox.settings.fault = fault
+    result = importer(*MEND)
+    assert result.code in (0, 3), result.err
+    assert len(witnesses) == 3
+    assert (result.line["gone"], result.line["mended"]) == (5, 5)
 
 
 def test_nobody_is_gone_while_a_part_of_the_list_cannot_be_read(make_importer: MakeImporter) -> None:
