@@ -37,7 +37,9 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 passing.install()
 
-os.environ.pop("COLUMNS", None)  # the width of the screen at which tests are run is not theirs
+# The width of the screen at which tests are run is not theirs; pytest's readline sets it past `os.environ`.
+os.environ.pop("COLUMNS", None)
+os.unsetenv("COLUMNS")
 
 # The command line is put together once a process, not once a command: it takes longer than many a command does.
 pytest.MonkeyPatch().setattr(typer.main, "get_command", functools.cache(typer.main.get_command))
