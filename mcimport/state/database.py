@@ -254,12 +254,12 @@ def _unusable(path: Path, what: str, error: OSError) -> StateError:
     return StateError(said, hint=denied.fix or "Name another with --db or MCIMPORT_DB.")
 
 
-def connect(path: Path, timeout: float = BUSY_TIMEOUT, *, check_same_thread: bool = True) -> sqlite3.Connection:
-    """Connects without creating the file."""
+def connect(path: Path, timeout: float | None = None, *, check_same_thread: bool = True) -> sqlite3.Connection:
+    """Connects without creating the file. `timeout`: seconds to wait for another program; None: BUSY_TIMEOUT."""
     return sqlite3.connect(
         f"{path.absolute().as_uri()}?mode=rw",
         uri=True,
-        timeout=timeout,
+        timeout=BUSY_TIMEOUT if timeout is None else timeout,
         isolation_level=None,
         check_same_thread=check_same_thread,
     )
