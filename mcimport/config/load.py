@@ -89,6 +89,12 @@ def load(
     )
 
 
+def state_file(*, db: Path | None = None, environ: Mapping[str, str] = os.environ, cwd: Path | None = None) -> Path:
+    """Returns the path of the state file, as `load` finds it, without the settings. Raises ConfigError."""
+    named = named_path(db, environ, "--db", variables.DB)
+    return current_folder(cwd, named) / (named or default_db())
+
+
 # The file ------------------------------------------------------------------------------------------------------------
 
 

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import html
 import re
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 import httpx
 import passing
 import pytest
-from conftest import CONFIG, PLAIN, SANDBOX_DEFAULTS, Importer, MakeImporter
+from conftest import CONFIG, PLAIN, SANDBOX_DEFAULTS, Importer, MakeImporter, configure_clients
 from passing import time_passes
 
+from mcimport.monitoring.ui import queries
 from mcimport.monitoring.ui.pages import DATABASE, dashboards
 from mcimport.sandbox.server import Sandbox
 from mcimport.sandbox.settings import SandboxSettings
@@ -90,9 +93,87 @@ def test_a_run_is_shown_by_its_number_and_the_newest_without_one(make_importer: 
         (run,) = rows(browser, PAGES["run"]["charts"]["run"]["query"], run="1")
         windows = rows(browser, PAGES["run"]["charts"]["table"]["query"], run="1")
         (newest,) = rows(browser, PAGES["run"]["charts"]["run"]["query"], run="")
-    assert (run["pushed"], run["kind"]) == (logged["contacts_pushed"], "full")
+    assert (shown(run["pushed"]), run["kind"]) == (str(logged["contacts_pushed"]), "full")
     assert [window["time range"] for window in windows] == [window["number"] for window in logged["windows"]]
     assert newest["run"] == 2
+
+
+def shown(cell: object) -> str:
+    """What a person sees of a cell."""
+    return html.unescape(re.sub(r"<[^>]+>", "", str(cell)))
+
+
+def test_the_lists_that_need_attention_come_first_and_say_why(make_importer: MakeImporter) -> None:
+    """A failed list is above one with dead letters, in red, with its error; a list that is well is last, in green."""
+    importer = make_importer(size=0)
+    keys = configure_clients(importer, ["one", "two", "three"], size=20)
+    importer.sandbox.audience(keys["two"]["list_key"]).add(email_address="not an address")
+    importer("sync")
+    bad = keys["three"]["list_key"]
+    importer.sandbox.settings.fault = lambda request: "401" if bad in request.path else None
+    importer("sync", "--client", "three")
+    with served(importer) as browser:
+        found = rows(browser, PAGES["overview"]["charts"]["table"]["query"])
+        (attention,) = rows(browser, PAGES["overview"]["charts"]["attention"]["query"])
+    assert [shown(row["state"]) for row in found] == ["failed", "dead letters", "well"]
+    assert [shown(row["client"]) for row in found] == ["three", "two", "one"]
+    assert ['class="bad"' in str(row["state"]) for row in found] == [True, False, False]
+    assert "401" in shown(found[0]["why"])
+    assert shown(attention["n"]) == "2"
+
+
+def test_a_list_is_overdue_after_what_its_client_allows(make_importer: MakeImporter) -> None:
+    """The settings' `overdue` counts for that client; three missed rounds for every other."""
+    importer = make_importer(size=10)
+    importer("sync")
+    with closing(sqlite3.connect(importer.db)) as state:
+        state.execute("UPDATE lists SET sync_point = strftime('%Y-%m-%dT%H:%M:%S+00:00', 'now', '-2 hours')")
+        states = [
+            shown(state.execute(queries.lists(allowed)).fetchone()[0])
+            for allowed in ({"acme": 3_600}, {"acme": 36_000}, {})
+        ]
+    assert states == ["overdue", "well", "well"]
+
+
+def test_a_run_that_failed_says_so_before_anything_else(make_importer: MakeImporter) -> None:
+    """Result and reason are the first table of its page; what a service wrote is shown as text, never as a page."""
+    importer = make_importer(size=10)
+    importer("sync")
+    importer.sandbox.settings.fault = lambda _: "401"
+    importer("sync")
+    with closing(sqlite3.connect(importer.db)) as state, state:
+        state.execute("UPDATE runs SET error = error || ' <script>alert(1)</script>' WHERE error IS NOT NULL")
+    assert next(iter(PAGES["run"]["charts"])) == "result"
+    with served(importer) as browser:
+        (result,) = rows(browser, PAGES["run"]["charts"]["result"]["query"], run="")
+    assert shown(result["result"]) == "failed"
+    assert str(result["why"]).endswith("&lt;script&gt;alert(1)&lt;/script&gt;")
+
+
+def test_every_page_has_a_link_to_every_other_and_marks_its_own(browser: httpx.Client) -> None:
+    """The bar of links is the same everywhere, and the first page leads to the overview."""
+    for name in PAGES:
+        text = browser.get(f"/-/dashboards/{name}").text
+        links = re.findall(r'<a href="/-/dashboards/(\w+)"( aria-current="page")?>', text)
+        assert links == [(other, ' aria-current="page"' if other == name else "") for other in PAGES]
+    assert "url=/-/dashboards/overview" in browser.get("/").text
+
+
+def test_a_link_that_was_used_says_how_to_get_a_new_one(browser: httpx.Client) -> None:
+    """Also to a browser that never had one."""
+    for path in ("/-/auth-token?token=used", "/"):
+        answer = httpx.get(browser.base_url.join(path), verify=PLAIN)
+        assert answer.status_code == 403
+        assert "start <code>mcimport ui</code> again" in answer.text
+
+
+def test_the_pages_open_without_settings_and_with_broken_ones(make_importer: MakeImporter) -> None:
+    """The state file is enough; that the settings are not used is said."""
+    importer = make_importer(size=10)
+    importer("sync")
+    importer.config.write_text("[clients\n", encoding="utf-8")
+    with served(importer) as browser:
+        assert browser.get("/-/dashboards/overview").status_code == 200
 
 
 def test_nobody_without_the_link_sees_anything(browser: httpx.Client) -> None:
