@@ -13,6 +13,7 @@ import typer
 
 from mcimport.cli.app import app
 from mcimport.cli.exits import MEANINGS
+from mcimport.report.former_names import DOCUMENTS
 
 ROOT = Path(__file__).parent.parent
 FRONT = ROOT / "README.md"
@@ -26,6 +27,7 @@ HOMES = {
     "setup": ROOT / "cron" / "README.md",
     "crontab": ROOT / "cron" / "README.md",
     "by_hand": ROOT / "cron" / "README.md",
+    "former_names": ROOT / "mcimport" / "monitoring" / "README.md",
 }
 """Which page shows which generated part."""
 
@@ -62,6 +64,13 @@ def _leaves(path: str, command: Any) -> list[tuple[str, Any]]:
 def exits() -> str:
     rows = [f"| {code} | {meaning} |" for code, meaning in MEANINGS.items()]
     return "\n".join(["| code | meaning |", "|---|---|", *rows])
+
+
+def former_names() -> str:
+    rows = [
+        f"| {document} | `{new}` | `{old}` |" for document, names in DOCUMENTS.items() for new, old in names.items()
+    ]
+    return "\n".join(["| where | name | until 0.3.0 also |", "|---|---|---|", *rows])
 
 
 def setup_commands() -> tuple[str, str, str]:

@@ -12,6 +12,7 @@ from mcimport.cli.exits import FAILED, OK
 from mcimport.cli.options import CLIENTS, load_settings
 from mcimport.cli.output import ignore_broken_pipe
 from mcimport.monitoring.check.finding import Finding
+from mcimport.report import former_names
 
 MARKS = {"good": "\N{CHECK MARK}", "note": "\N{BULLET}", "bad": "\N{BALLOT X}"}
 PLAIN_MARKS = {"good": "ok  ", "note": "note", "bad": "BAD "}
@@ -27,7 +28,7 @@ def check(
     """Checks configuration, state file, keys, services, clock and lists; exit 1 if something is wrong."""
     from mcimport.cli import read_state  # noqa: PLC0415 - as above, rich
     from mcimport.monitoring.check.checkup import run_checks  # noqa: PLC0415 - loads the HTTP client; other commands start without it
-    from mcimport.report.tables import is_plain  # noqa: PLC0415 - as above
+    from mcimport.report.tables import is_plain, print_lines  # noqa: PLC0415 - as above
 
     settings = load_settings(context, warns=False)
     signs = PLAIN_MARKS if is_plain(sys.stdout) else MARKS
@@ -39,7 +40,7 @@ def check(
             if json:
                 read_state.write_json([_document(finding)])
             else:
-                _print_finding(finding, signs[finding.verdict])
+                print_lines(sys.stdout, _lines(finding, signs[finding.verdict]))
             sys.stdout.flush()  # so that each finding is seen as soon as it is known
     if not json:
         typer.echo(_conclusion(bad, any_list=any(owner.any_list for owner in clients), offline=offline))
@@ -47,20 +48,19 @@ def check(
 
 
 def _document(finding: Finding) -> dict[str, Any]:
-    return {
+    document = {
         "client": finding.client or None,
         "subject": finding.subject,
         "verdict": finding.verdict,
-        "words": finding.words,
-        "mend": finding.fix or None,
+        "message": finding.words,
+        "fix": finding.fix or None,
     }
+    return former_names.with_former(document, former_names.FINDING)
 
 
-def _print_finding(finding: Finding, mark: str) -> None:
+def _lines(finding: Finding, mark: str) -> list[str]:
     subject = f"{finding.client}: {finding.subject}" if finding.client else finding.subject
-    typer.echo(f"{mark} {subject}: {finding.words}")
-    if finding.fix:
-        typer.echo(f"    {finding.fix}")
+    return [f"{mark} {subject}: {finding.words}", *([f"    {finding.fix}"] if finding.fix else [])]
 
 
 def _conclusion(bad: int, *, any_list: bool, offline: bool) -> str:

@@ -11,7 +11,7 @@ from mcimport.cli.confirm import ask, check_terminal, confirm
 from mcimport.cli.exits import OK
 from mcimport.cli.help import LineGroup, epilog
 from mcimport.cli.letter_ids import find_letters, parse_ids
-from mcimport.cli.options import CLIENTS, ENGINE, LOG_FORMAT, NOTHING_YET, VERBOSE, load_settings
+from mcimport.cli.options import CLIENTS, ENGINE, LOG_FORMAT, VERBOSE, load_settings, nothing_yet
 from mcimport.cli.output import LogFormat, ignore_broken_pipe, say, set_log_format
 from mcimport.config import Settings
 from mcimport.errors import ConfigError
@@ -167,7 +167,7 @@ def replay_letters(
     settings = load_settings(context)
     clients = settings.chosen(client or [])
     if not letter_ids and not state_exists(settings.db_path):
-        say(NOTHING_YET)
+        say(nothing_yet(settings))
         return OK
     output = Output(json, quiet, verbose=verbose, log=log, engine=engine_of(settings, engine))
     nothing = "no open dead letters for the current Ometria accounts; `mcimport dlq list` shows all"

@@ -16,7 +16,6 @@ from mcimport.config import Settings, load, misspelt, referenced_variables, vari
 from mcimport.errors import ConfigError
 
 LARGEST_ID = 2**63 - 1  # SQLite's
-NOTHING_YET = "nothing synced yet; `mcimport sync` runs the first sync"
 
 
 class Options(Struct, frozen=True):
@@ -52,6 +51,12 @@ def _references_of_broken(options: Options) -> Collection[str]:
 def _warn_of_misspelt(references: Collection[str]) -> None:
     for words in misspelt(os.environ, references):
         warn(words)
+
+
+def nothing_yet(settings: Settings) -> str:
+    """Returns what to say before the first sync; a client of two variables has no list until one is named."""
+    names_lists = any(client.lists for client in settings.clients.values())
+    return f"nothing synced yet; `mcimport sync{'' if names_lists else ' LIST_KEY'}` runs the first sync"
 
 
 CLIENTS = Annotated[list[str] | None, typer.Option("--client", metavar="NAME", help="Only this client; repeatable.")]

@@ -88,6 +88,16 @@ def print_error(error: McimportError) -> None:
     if _state.log is not None:
         _state.log.error(str(error), **({"next": error.hint} if error.hint else {}))
         return
-    say(f"mcimport: {error}")
-    if error.hint:
-        say(f"  {error.hint}")
+    _print_lines([f"mcimport: {error}", *([f"  {error.hint}"] if error.hint else [])])
+
+
+def _print_lines(lines: list[str]) -> None:
+    """Writes lines that wrap between words on a screen, whole ones elsewhere: a program may look for them."""
+    if not sys.stderr.isatty():
+        for line in lines:
+            say(line)
+        return
+    from mcimport.report.tables import print_lines  # noqa: PLC0415 - most calls have no error to show
+
+    with contextlib.suppress(OSError):
+        print_lines(sys.stderr, lines)

@@ -13,7 +13,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from mcimport.cli.options import NOTHING_YET
+from mcimport.cli.options import nothing_yet
 from mcimport.cli.output import ignore_broken_pipe, say
 from mcimport.config import Client, Settings
 from mcimport.errors import ConfigError, McimportError
@@ -49,7 +49,7 @@ UNKNOWN = "Ometria key not set here, so its account is unknown"
 def open_if_exists(settings: Settings) -> Iterator[State | None]:
     """Opens the state file; yields None, and says so on standard error, before the first sync. Raises StateError."""
     if not state_exists(settings.db_path):
-        say(f"there is no state file at {settings.db_path}: {NOTHING_YET}")
+        say(f"there is no state file at {settings.db_path}: {nothing_yet(settings)}")
         yield None
         return
     with open_state(settings.db_path, create=False) as state:

@@ -9,9 +9,10 @@ import typer
 
 from mcimport.cli.help import LineGroup, epilog
 from mcimport.cli.options import CLIENTS, LARGEST_ID, load_settings
+from mcimport.cli.output import say
 from mcimport.errors import ConfigError
 from mcimport.report import run_tables
-from mcimport.report.format import escape
+from mcimport.report.format import escape, pluralize
 
 app = typer.Typer(cls=LineGroup, help="Log of runs.", no_args_is_help=True)
 
@@ -30,14 +31,16 @@ def list_runs(
 
     settings = load_settings(context)
     with read_state.open_if_exists(settings) as state:
-        noted = runs.latest(state, clients=client or (), limit=limit) if state else []
-        found = [read_state.with_current_status(settings, state, run) for run in noted] if state else []
+        noted = runs.latest(state, clients=client or (), limit=min(limit + 1, LARGEST_ID)) if state else []
+        found = [read_state.with_current_status(settings, state, run) for run in noted[:limit]] if state else []
     if not found:
         settings.chosen(client or [])
     if json:
         read_state.write_json(map(run_tables.run_document, found))
     else:
         read_state.write_table(run_tables.RUN_COLUMNS, [run_tables.run_row(run) for run in found])
+        if len(noted) > limit:
+            say(f"These are the latest {pluralize(limit, 'run')}; `--limit N` shows more.")
 
 
 @app.command("show", epilog=epilog("runs show"))

@@ -13,7 +13,7 @@ from mcimport.config import with_flags
 from mcimport.config.schema import MOST_CONNECTIONS, MOST_MEMBERS
 from mcimport.errors import ConfigError, McimportError, StateError
 from mcimport.errors.machine import affordable
-from mcimport.sync.since import parse
+from mcimport.sync.since import parse, read_as
 
 if TYPE_CHECKING:  # loads the HTTP client; other commands start without it
     from mcimport.models.results import ListResult
@@ -66,7 +66,10 @@ def sync(  # noqa: PLR0913 - typer reads the signature: these are the options of
         raise ConfigError("--full and --since cannot be used together")
     if every is not None and (full or since is not None or dry_run):
         raise ConfigError("--every repeats a plain sync: it cannot be used with --full, --since or --dry-run")
-    sync_options = SyncOptions(None if since is None else parse(since), full=full, dry_run=dry_run)
+    begin = None if since is None else parse(since)
+    if since is not None and not (json or quiet) and (words := read_as(since, begin)):
+        say(words)
+    sync_options = SyncOptions(begin, full=full, dry_run=dry_run)
     schedule = None if every is None else Schedule(parse_interval(every))
 
     is_all = not (list_keys or client or sync_options.by_name or dry_run)

@@ -7,6 +7,7 @@ from typing import Any
 from msgspec.structs import asdict
 
 from mcimport.models.records import DeadLetter, affected
+from mcimport.report import former_names
 from mcimport.report.columns import Columns
 from mcimport.report.format import about, members, moment, moment_iso, moment_utc, pluralize, span
 
@@ -19,13 +20,14 @@ COLUMNS = Columns(
     dropped=("created (UTC)", "cause", "from (UTC)", "to (UTC)", "tries", "kind", "member", "members"),
 )
 
+_KINDS = {"contact": "member", "window": "time range"}
 _TIMES = ("since", "until", "created_at", "updated_at")
 
 
 def row(letter: DeadLetter, list_status: str) -> tuple[str, ...]:
     """Returns the cells below COLUMNS. `list_status`: what is different with the list; empty for a current one."""
     return (
-        *(str(letter.id), letter.client, letter.list_key, letter.kind, letter.cause),
+        *(str(letter.id), letter.client, letter.list_key, _KINDS[letter.kind], letter.cause),
         *(moment(letter.since), moment(letter.until), letter.member_id or ""),
         "unknown" if letter.kind == "window" and letter.members is None else about(affected([letter])),
         *(f"{letter.attempts:,}", moment(letter.created_at)),
@@ -34,9 +36,10 @@ def row(letter: DeadLetter, list_status: str) -> tuple[str, ...]:
 
 
 def document(letter: DeadLetter, list_status: str) -> dict[str, Any]:
-    """Returns the columns of the state file, times as ISO 8601 in UTC; `standing` is null for a current list."""
-    times = {name: moment_iso(getattr(letter, name)) for name in _TIMES}
-    return {**asdict(letter), **times, "standing": list_status or None}
+    """Returns the columns of the state file, times as ISO 8601 in UTC; `note` is null for a current list."""
+    document = asdict(letter) | {name: moment_iso(getattr(letter, name)) for name in _TIMES}
+    named = {new: document.pop(old) for new, old in former_names.DEAD_LETTER.items() if old in document}
+    return former_names.with_former({**named, **document, "note": list_status or None}, former_names.DEAD_LETTER)
 
 
 def facts(letter: DeadLetter, list_status: str) -> list[tuple[str, str]]:

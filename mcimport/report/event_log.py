@@ -5,10 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 from mcimport.models import Outcome, RunKind
 from mcimport.models.results import ListResult
+from mcimport.report.former_names import EVENT, with_former
 from mcimport.report.reconcile_summary import numbers, spans
 from mcimport.report.reporter import Reporter
 from mcimport.report.summary import totals
@@ -17,12 +19,15 @@ if TYPE_CHECKING:  # a call that writes text starts without it
     from structlog.typing import FilteringBoundLogger as EventLog
 
 Format = Literal["json", "logfmt"]
-_ORDER = ["time", "level", "event", "client", "list", "run", "window"]
+_ORDER = ["time", "level", "event", "client", "list_key", "run_id", "window"]
 
 
 def event_log(kind: Format, stream: TextIO) -> EventLog:
     """Returns a log that is safe to share between threads. A stream that cannot be written does not stop the caller."""
     import structlog  # noqa: PLC0415 - a call that writes text starts without it
+
+    def timed(_: Any, __: str, event: Mapping[str, Any]) -> dict[str, Any]:
+        return {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), **event}
 
     def once_a_line(_: Any, __: str, event: Mapping[str, Any]) -> dict[str, Any]:
         return {key: value.replace("\n", "; ") if isinstance(value, str) else value for key, value in event.items()}
@@ -34,8 +39,9 @@ def event_log(kind: Format, stream: TextIO) -> EventLog:
         _LineWriter(stream),
         processors=[
             structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
+            timed,
             once_a_line,
+            lambda _, __, event: with_former(event, EVENT),
             renderer,
         ],
         wrapper_class=structlog.BoundLogger,
@@ -81,7 +87,9 @@ class EventLogReporter(Reporter):
 
     def planned(self, client: str, list_key: str, kind: RunKind, total: int, windows: int) -> None:
         if not self._quiet:
-            self._log.info("planned", **self._where(client, list_key), kind=kind, members=total, windows=windows)
+            self._log.info(
+                "planned", **self._where(client, list_key), kind=kind, members_total=total, windows_total=windows
+            )
 
     def page_recorded(self, client: str, list_key: str, outcome: Outcome) -> None:
         where = self._where(client, list_key)
@@ -90,23 +98,23 @@ class EventLogReporter(Reporter):
         for letter in outcome.letters:
             self._log.warning("dead letter", **where, kind=letter.kind, cause=letter.cause, reason=letter.reason)
         if not self._quiet:
-            counts = {"members": outcome.members, "pushed": outcome.pushed, "rejected": outcome.rejected}
+            counts = _page_counts(outcome.members, outcome.pushed, outcome.rejected)
             self._log.info("page", **where, **counts, seconds=round(outcome.seconds, 3), is_last=outcome.rest is None)
 
     def read_back(self, client: str, list_key: str, contacts: int, *, is_last: bool = False) -> None:
         """Logs a page with the keys that every page has; its window is -1, because it belongs to none."""
         if not self._quiet:
             where = {**self._where(client, list_key), "window": -1}
-            self._log.info("page", **where, members=contacts, pushed=0, rejected=0, seconds=0.0, is_last=is_last)
+            self._log.info("page", **where, **_page_counts(contacts, 0, 0), seconds=0.0, is_last=is_last)
 
     def waits(self, client: str, list_key: str, words: str) -> None:
         if not self._quiet:
-            self._log.warning("waiting", **self._where(client, list_key), words=words)
+            self._log.warning("waiting", **self._where(client, list_key), message=words)
 
     def ended(self, result: ListResult) -> None:
         where = self._where(result.client, result.list_key)
         for words in result.news if self._quiet else result.warnings:
-            self._log.warning("warning", **where, words=words)
+            self._log.warning("warning", **where, message=words)
         write = self._log.error if result.status == "failed" else self._log.info
         trouble = {} if result.error is None else {"error": str(result.error), "next": result.error.hint}
         found = result.comparison
@@ -120,16 +128,18 @@ class EventLogReporter(Reporter):
 
     def _where(self, client: str, list_key: str) -> dict[str, Any]:
         run_id = self._runs.get((client, list_key))
-        return {"client": client, "list": list_key, **({} if run_id is None else {"run": run_id})}
+        return {"client": client, "list_key": list_key, **({} if run_id is None else {"run_id": run_id})}
+
+
+def _page_counts(read: int, pushed: int, rejected: int) -> dict[str, int]:
+    return {"members_read": read, "contacts_pushed": pushed, "contacts_rejected": rejected}
 
 
 def _counts(result: ListResult) -> dict[str, Any]:
     sums = totals(result)
     return {
         "kind": result.runs[-1].kind if result.runs else None,
-        "members": sums.members_read,
-        "pushed": sums.contacts_pushed,
-        "rejected": sums.contacts_rejected,
+        **_page_counts(sums.members_read, sums.contacts_pushed, sums.contacts_rejected),
         "dead_letters": result.dead_letters,
         "seconds": round(result.seconds, 3),
         **({} if result.comparison is None else numbers(result.comparison)),
@@ -138,8 +148,9 @@ def _counts(result: ListResult) -> dict[str, Any]:
 
 def request_line(event: str, what: Mapping[str, Any]) -> str:
     """Formats an event of `RequestLog` as a line for people."""
-    place = " ".join(f"{name} {what[name]}" for name in ("run", "window") if name in what)
-    where = f"{what['client']} {what.get('list', '')} {place}".strip()
+    names = {"run_id": "run", "window": "window"}
+    place = " ".join(f"{word} {what[name]}" for name, word in names.items() if name in what)
+    where = f"{what['client']} {what.get('list_key', '')} {place}".strip()
     if event == "retry":
         return f"{where}: {what['reason']}: retried after {what['paused']} s"
     status = what["status"] or "no answer"

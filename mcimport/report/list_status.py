@@ -8,6 +8,7 @@ from typing import Any
 from msgspec import Struct, field
 
 from mcimport.models.records import Affected, Run, SpotCheck
+from mcimport.report import former_names
 from mcimport.report.columns import Columns
 from mcimport.report.format import ARCHIVED_LEFT, about, age, mend_command, moment, moment_iso, pluralize, spark
 from mcimport.report.reconcile_summary import compared_text, spot_check_note
@@ -76,13 +77,13 @@ def row(list_status: ListStatus, now: int, *, plain: bool) -> tuple[str, ...]:
 
 
 def document(list_status: ListStatus, now: int) -> dict[str, Any]:
-    """Returns the status for programs: times as ISO 8601 in UTC or null; `contacts_pushed` run by run, newest last.
+    """Returns the status for programs: times as ISO 8601 in UTC or null; `contacts_per_run`: newest last.
 
     `discarded_members` is null where a discarded dead letter is about an unknown number of members.
     """
     last = list_status.runs[0] if list_status.runs else None
     point = list_status.sync_point
-    return {
+    document = {
         "client": list_status.client,
         "list_key": list_status.list_key,
         "collection": list_status.collection or None,
@@ -96,7 +97,7 @@ def document(list_status: ListStatus, now: int) -> dict[str, Any]:
         "overdue": list_status.is_overdue,
         "dead_letters": list_status.open_letters,
         "warnings": list(list_status.warnings),
-        "contacts_pushed": [run.contacts_pushed for run in reversed(list_status.runs)],
+        "contacts_per_run": [run.contacts_pushed for run in reversed(list_status.runs)],
         "discarded_members": list_status.discarded.known_members,
         "discarded_letters": list_status.discarded.letters,
         "note": list_status.note or None,
@@ -105,6 +106,7 @@ def document(list_status: ListStatus, now: int) -> dict[str, Any]:
         "unchecked_at": moment_iso(list_status.unchecked_at),
         "spot_check": list_status.spot_check.document if list_status.spot_check else None,
     }
+    return former_names.with_former(document, former_names.LIST)
 
 
 def _notes(list_status: ListStatus, now: int) -> Iterator[str]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from msgspec.structs import asdict
 
 from mcimport.models import Usage
 from mcimport.models.records import Run, SpotCheck, WindowRow
+from mcimport.report import former_names
 from mcimport.report.columns import Columns
 from mcimport.report.format import consents, duration, moment, moment_iso, moment_utc, out_of, pluralize, span
 from mcimport.report.reconcile_summary import spot_check_text
@@ -89,16 +90,32 @@ def window_rows(
 
 
 def run_document(run: Run) -> dict[str, Any]:
-    """Returns the columns of the state file; times as ISO 8601 in UTC or null."""
-    times = {name: moment_iso(getattr(run, name)) for name in _RUN_TIMES}
-    document = {**asdict(run), **times, "moves_sync_point": bool(run.moves_sync_point), "warnings": _warnings(run)}
+    """Returns the columns of the state file, seconds to the millisecond; times as ISO 8601 in UTC or null.
+
+    `seconds`: from its start to its end, null while it runs.
+    """
+    document = rounded(asdict(run)) | {name: moment_iso(getattr(run, name)) for name in _RUN_TIMES}
+    document["opted_in"], document["opted_out"] = document.pop("opt_ins"), document.pop("opt_outs")
     found = SpotCheck.read(run.spot_check)
-    return {"run_id": document.pop("id"), **document, "spot_check": found.document if found else None}
+    document |= {
+        "seconds": None if run.finished_at is None else run.finished_at - run.started_at,
+        "moves_sync_point": bool(run.moves_sync_point),
+        "warnings": _warnings(run),
+        "spot_check": found.document if found else None,
+    }
+    return former_names.with_former({"run_id": document.pop("id"), **document}, former_names.RUN)
 
 
 def window_document(window: WindowRow) -> dict[str, Any]:
     """Returns the columns of the state file, as `run_document` does."""
-    return {**asdict(window), **{name: moment_iso(getattr(window, name)) for name in _WINDOW_TIMES}}
+    document = rounded(asdict(window)) | {name: moment_iso(getattr(window, name)) for name in _WINDOW_TIMES}
+    document["members_read"], document["contacts_pushed"] = document.pop("members"), document.pop("pushed")
+    return former_names.with_former(document, former_names.WINDOW)
+
+
+def rounded(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the document with its seconds to the millisecond."""
+    return {name: round(value, 3) if isinstance(value, float) else value for name, value in document.items()}
 
 
 def time_spent(usage: Usage) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from mcimport.errors import ConfigError
@@ -39,6 +39,20 @@ def parse(text: str, now: datetime | None = None) -> Since:
         return moment(datetime.fromisoformat(words), now)
     except (ValueError, OverflowError):
         raise ConfigError(f"--since {escape(words)}: not understood", hint=_EXAMPLES) from None
+
+
+def read_as(text: str, parsed: Since | None) -> str:
+    """Returns whose midnight a date, or whose time one without an offset, was taken for; empty for all others."""
+    try:
+        when = datetime.fromisoformat(text.strip())
+    except ValueError:
+        return ""
+    if when.tzinfo is not None or not isinstance(parsed, int):
+        return ""
+    local, utc = (datetime.fromtimestamp(parsed, zone) for zone in (None, UTC))
+    zone = local.astimezone().strftime("%Z, UTC%z")
+    said = f"--since {text.strip()}: from {local:%Y-%m-%d %H:%M:%S} of this machine ({zone})"
+    return f"{said}, {utc:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def moment(when: datetime, now: datetime | None = None) -> Since:

@@ -57,6 +57,7 @@ def test_status_runs_and_dead_letters_fit_and_show_what_matters(
         ("dlq", "list"): ["acme", key, "open", "unusable address", "earlier Ometria key or collection"],
         ("runs", "show", "1"): ["acme", key, "completed", "Mailchimp answered 500"],
         ("dlq", "show", "1"): ["acme", key, "open", "mcimport dlq discard 1"],
+        ("check", "--offline"): ["acme", "Ometria key", "not tested, because of --offline"],
     }
     for command, words in facts.items():
         text = at(width, in_trouble, monkeypatch, *command).out

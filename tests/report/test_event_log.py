@@ -36,8 +36,8 @@ def test_each_event_is_a_line_of_json_with_its_run_and_list(make_importer: MakeI
     told = events(result)
     assert {one["event"] for one in told} >= {"planned", "page", "dead letter", "completed"}
     for one in told:
-        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z", one["time"])
-        assert (one["client"], one["list"], one["run"]) == ("acme", importer.sandbox.list_key, 1)
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00", one["time"])
+        assert (one["client"], one["list_key"], one["run_id"]) == ("acme", importer.sandbox.list_key, 1)
         assert one["level"] in ("info", "warning", "error")
         assert ("window" in one) is (one["event"] in ("page", "dead letter"))
     (last,) = [one for one in told if one["event"] == "completed"]
@@ -50,7 +50,7 @@ def test_logfmt_is_the_same_in_another_spelling(make_importer: MakeImporter) -> 
     result = importer("sync", "--log-format", "logfmt")
     for line in result.err.splitlines():
         pairs = [word.partition("=") for word in shlex.split(line)]
-        assert [name for name, _, _ in pairs[:6]] == ["time", "level", "event", "client", "list", "run"]
+        assert [name for name, _, _ in pairs[:6]] == ["time", "level", "event", "client", "list_key", "run_id"]
 
 
 def test_requests_are_told_on_demand_with_their_run_and_window(make_importer: MakeImporter) -> None:
@@ -104,7 +104,7 @@ def test_runs_of_several_clients_are_told_apart(make_importer: MakeImporter) -> 
     importer.create_state_file()
     configure_clients(importer, ["one", "two", "three"], size=30)
     told = events(importer("sync", "-v", "--log-format", "json"))
-    runs = {(one["client"], one.get("run")) for one in told}
+    runs = {(one["client"], one.get("run_id")) for one in told}
     assert len(runs) == 3
     assert {client for client, _ in runs} == {"one", "two", "three"}
 

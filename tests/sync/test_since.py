@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
+from conftest import MakeImporter
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mcimport.errors import ConfigError
-from mcimport.sync.since import moment, parse
+from mcimport.sync.since import moment, parse, read_as
 
 NOW = datetime(2026, 11, 24, 8, 0, 0, tzinfo=UTC)
 EPOCH = int(NOW.timestamp())
@@ -142,3 +143,32 @@ def test_this_very_moment_is_now() -> None:
     assert moment(datetime.now()) == "now"  # noqa: DTZ005 - that is what a caller writes
     assert moment(datetime.now(UTC)) == "now"
     assert parse("1d") == pytest.approx(time.time() - 86_400, abs=60)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("2026-11-25", "2026-11-25 00:00:00 of this machine (CET, UTC+0100), 2026-11-24 23:00:00 UTC"),
+        ("2026-07-01T08:30", "2026-07-01 08:30:00 of this machine (CEST, UTC+0200), 2026-07-01 06:30:00 UTC"),
+        ("2026-11-25T00:00:00+00:00", ""),
+        ("36h", ""),
+        ("now", ""),
+    ],
+)
+def test_a_date_says_whose_midnight_it_was_taken_for(text: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A date, and a time without an offset, are this machine's; it is said with its zone, and in UTC."""
+    monkeypatch.setenv("TZ", "Europe/Madrid")
+    time.tzset()
+    try:
+        assert read_as(text, parse(text)).removeprefix(f"--since {text}: from ") == said
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+def test_a_sync_says_whose_midnight_its_date_was_taken_for(make_importer: MakeImporter) -> None:
+    """It is said before the sync begins, and not to a program."""
+    importer = make_importer(size=5)
+    importer("sync", "--since", "now")
+    assert "of this machine" in importer("sync", "--since", "2026-11-25").err
+    assert "of this machine" not in importer("sync", "--since", "2026-11-25", "--json").err

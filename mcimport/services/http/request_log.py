@@ -34,7 +34,7 @@ class RequestLog:
 
     def begin(self, list_key: str, run_id: int) -> None:
         """Attributes the requests from here on to this run, in the User-Agent, too."""
-        self._place = {"list": list_key, "run": run_id}
+        self._place = {"list_key": list_key, "run_id": run_id}
         self.agent = f"mcimport/{__version__} (run {run_id})"
 
     @property
