@@ -45,11 +45,18 @@ def lines_until(process: subprocess.Popen[str], client: str, status: str = "comp
     return found
 
 
-def hold_pushes(importer: Importer, ometria_key: str) -> None:
-    """The account takes nothing until the sandbox has no fault any more, and nobody gives up before."""
-    importer.sandbox.settings.fault = lambda request: (
-        "429-retry-after" if (request.path, request.key) == ("/push", ometria_key) else None
-    )
+def hold_pushes(importer: Importer, ometria_key: str) -> Event:
+    """The account takes nothing until the sandbox has no fault any more; what is returned is set by the first push."""
+    has_pushed = Event()
+
+    def hold(request: Request) -> str | None:
+        if (request.path, request.key) != ("/push", ometria_key):
+            return None
+        has_pushed.set()
+        return "429-retry-after"
+
+    importer.sandbox.settings.fault = hold
+    return has_pushed
 
 
 def stopped(process: subprocess.Popen[str], number: signal.Signals) -> tuple[int, str]:
@@ -164,6 +171,18 @@ def test_lists_are_overdue_by_the_rhythm_until_another_scheduler_has_the_clock(
     assert importer("sync").code == 0
     time_passes(2 * HOUR)
     assert importer("status").code == 0
+
+
+def test_a_first_sync_under_way_is_not_overdue_for_three_hours(make_importer: MakeImporter) -> None:
+    """It takes as long as the list is large, and three rounds of a minute are soon missed."""
+    importer = make_importer(size=30)
+    has_pushed = hold_pushes(importer, importer.sandbox.ometria_key)
+    with every(importer, "1m"):
+        assert has_pushed.wait(PATIENT)
+    time_passes(2 * HOUR)
+    assert importer("status").code == 0
+    time_passes(2 * HOUR)
+    assert importer("status").code == 3
 
 
 def test_a_client_that_is_still_in_an_earlier_round_delays_no_other(make_importer: MakeImporter) -> None:
