@@ -18,7 +18,7 @@ from mcimport.state.row_mapping import text
 
 PRUNE_INTERVAL = 86_400  # seconds
 ROUTINE_KEPT = 7 * 86_400  # seconds for which each routine run is kept
-MOST_KEPT = 2_016  # runs of a list, the latest, beyond which no routine run is kept: a week of one each five minutes
+MOST_KEPT = 2_100  # runs of a list, the latest, beyond which no routine run is kept: a week of five minutes has 2,016
 LATEST_KEPT = 24  # runs of a list that are kept in any case: `status` shows them
 RUNS_PER_TRANSACTION = 500  # so that other writers get their turn
 MAX_RUNS = 20_000  # in one call: a first pruning of years continues in the next call
