@@ -150,7 +150,7 @@ class ClientRunner(Struct, frozen=True):
         results: list[ListResult] = []
         left = deque(work.lists)
         try:
-            with self._open(states, work.client) as opened:
+            with self._open(states, work) as opened:
                 while left:
                     _check_not_aborted(results, opened)
                     result = left[0][1](opened)
@@ -169,11 +169,11 @@ class ClientRunner(Struct, frozen=True):
         self.session.ended(result)
 
     @contextmanager
-    def _open(self, states: StatePool, client: Client) -> Iterator[OpenClient]:
+    def _open(self, states: StatePool, work: ClientWork) -> Iterator[OpenClient]:
         """Locks the client, and opens its connections and the state file."""
-        session, path = self.session, self.session.db_path
+        session, path, client = self.session, self.session.db_path, work.client
         with (
-            lock_client(path, client.name),
+            lock_client(path, client.name, [key for key, _ in work.lists]),
             session.engine.client_lock(client),
             session.accounts.open(client) as services,
             copy_in_memory(path) if self.dry_run else states.lend() as state,

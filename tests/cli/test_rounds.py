@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
-from threading import Event
+from threading import Event, Timer
 
 import pytest
 from conftest import CONFIG, Importer, MakeImporter, WebhookReceiver, configure_clients, expected_ids, imported_ids
@@ -18,17 +18,21 @@ from passing import time_passes
 from mcimport.sandbox.request_log import Request
 
 PATIENT = 60.0  # seconds after which what a test waits for never comes
+SOON = 15  # lines
 HOUR = 3_600
 
 
 @contextmanager
 def every(importer: Importer, interval: str, *more: str) -> Iterator[subprocess.Popen[str]]:
-    """`mcimport sync --every INTERVAL` under way, which is killed where the test leaves it."""
+    """`mcimport sync --every INTERVAL` under way, which is killed where the test leaves it, or waits in vain."""
     command = importer.command("sync", "--every", interval, *more)
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        waits_in_vain = Timer(PATIENT, process.kill)
+        waits_in_vain.start()
         try:
             yield process
         finally:
+            waits_in_vain.cancel()
             process.kill()
 
 
@@ -38,9 +42,10 @@ def lines(process: subprocess.Popen[str], many: int) -> list[dict[str, object]]:
 
 
 def lines_until(process: subprocess.Popen[str], client: str, status: str = "completed") -> list[dict[str, object]]:
-    """What is printed up to the result of this client, which is the last of them."""
+    """What is printed up to the result of this client, which is the last of them and comes within some rounds."""
     found = lines(process, 1)
     while (found[-1]["client"], found[-1]["status"]) != (client, status):
+        assert len(found) < SOON, found
         found += lines(process, 1)
     return found
 
@@ -198,6 +203,23 @@ def test_a_client_that_is_still_in_an_earlier_round_delays_no_other(make_importe
         assert stopped(process, signal.SIGTERM)[0] == 143
     assert others == [("quick", "full"), ("quick", "incremental"), ("quick", "incremental")]
     assert (slow["kind"], slow["status"]) == ("full", "completed")
+
+
+def test_a_client_that_is_renamed_waits_for_the_round_that_has_it_under_its_former_name(
+    make_importer: MakeImporter,
+) -> None:
+    """Else two rounds would work on one list, and what was read earlier could be pushed after what was read later."""
+    importer = make_importer(size=30)
+    importer.create_state_file()
+    has_pushed = hold_pushes(importer, importer.sandbox.ometria_key)
+    with every(importer, "1s", "--json", "--quiet") as process:
+        assert has_pushed.wait(PATIENT)
+        importer.config.write_text(importer.config.read_text().replace("clients.acme", "clients.renamed"))
+        assert [one["client"] for one in lines_until(process, "renamed", "skipped")] == ["renamed"]
+        importer.sandbox.settings.fault = None
+        assert lines_until(process, "acme")[-1]["kind"] == "full"
+        assert lines_until(process, "renamed")[-1]["kind"] == "incremental"
+        assert stopped(process, signal.SIGTERM)[0] == 143
 
 
 def test_a_round_without_a_client_to_begin_says_so_and_reports_no_success(
