@@ -43,7 +43,7 @@ def check(
                 print_lines(sys.stdout, _lines(finding, signs[finding.verdict]))
             sys.stdout.flush()  # so that each finding is seen as soon as it is known
     if not json:
-        typer.echo(_conclusion(bad, any_list=any(owner.any_list for owner in clients), offline=offline))
+        print_lines(sys.stdout, [_conclusion(bad, any_list=any(owner.any_list for owner in clients), offline=offline)])
     return FAILED if bad else OK
 
 

@@ -157,7 +157,8 @@ def replay_letters(
     log_format: LOG_FORMAT = LogFormat.TEXT,
 ) -> int:
     """Imports the members and time ranges of dead letters again; without ID, all open ones, or a client's."""
-    from mcimport.cli.run_command import Output, run_session  # noqa: PLC0415 - loads the HTTP client; other commands start without it
+    from mcimport.cli.call import Output  # noqa: PLC0415 - loads the HTTP client; other commands start without it
+    from mcimport.cli.run_command import run_session  # noqa: PLC0415 - as above
     from mcimport.engine import engine_of  # noqa: PLC0415 - as below
     from mcimport.state import state_exists  # noqa: PLC0415 - as below
     from mcimport.sync.replay import replay_all  # noqa: PLC0415 - as below

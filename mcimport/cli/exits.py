@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import signal
+from collections.abc import Iterable, Sequence
 
 from mcimport.errors import BusyError, ConfigError, InterruptedRunError, McimportError
 from mcimport.models.results import ListResult
@@ -41,6 +42,11 @@ def of_result(result: ListResult, *, by_name: bool, interrupted: int = CTRL_C) -
         return DEAD_LETTERS if result.dead_letters or is_differing else OK
     code = of_error(result.error, interrupted=interrupted)
     return OK if code == BUSY and not by_name else code
+
+
+def of_signals(caught: Sequence[int]) -> int:
+    """Returns the exit code for the first of the signals; that of Ctrl-C where there is none."""
+    return SIGTERM if caught[:1] == [signal.SIGTERM] else CTRL_C
 
 
 def worst(codes: Iterable[int]) -> int:

@@ -83,8 +83,6 @@ def handle_signals(stop: StopSignal, accounts: ConnectionPool, caught: list[int]
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     with suppress(RuntimeError):  # no thread can be started: pages in flight then take as long as they take
         threading.Thread(target=watch, name="leaving", daemon=True).start()
-    if caught:  # before these handlers were there
-        stop.request()
     try:
         yield
     finally:

@@ -112,8 +112,8 @@ def report_lists(settings: Settings, state: State | None, now: int) -> Iterator[
     rest = lists.all_lists(state)
     notes = {row.id: list_status(settings, state, row) for row in rest}
     for client, key in configured:
-        allowed = rhythm.overdue_after(state, client.overdue)
         of_list = [row for row in rest if (row.client, row.list_key) == (client.name, key)]
+        allowed = rhythm.overdue_after(state, client.overdue, is_first=overdue.is_first(of_list))
         present = [row for row in of_list if notes[row.id] in here]
         if not present:
             note = moved_note(client, key, state)
@@ -124,7 +124,8 @@ def report_lists(settings: Settings, state: State | None, now: int) -> Iterator[
     for row in rest:
         owner = settings.clients.get(row.client)
         is_here = owner is not None and notes[row.id] in here
-        at_most = rhythm.overdue_after(state, owner.overdue) if owner and is_here else None
+        first = overdue.is_first([row])
+        at_most = rhythm.overdue_after(state, owner.overdue, is_first=first) if owner and is_here else None
         yield _report_list(settings, state, row, notes[row.id], at_most, now)
 
 

@@ -61,7 +61,8 @@ def reconcile(  # noqa: PLR0913 - typer reads the signature: these are the optio
 
     Without LIST_KEY: all lists of all clients.
     """
-    from mcimport.cli.run_command import Output, run_session  # noqa: PLC0415 - loads the whole machine
+    from mcimport.cli.call import Output  # noqa: PLC0415 - loads the whole machine
+    from mcimport.cli.run_command import run_session  # noqa: PLC0415 - as above
     from mcimport.sync.reconcile.reconcile_list import ReconcileOptions, reconcile_all  # noqa: PLC0415 - as above
 
     log = set_log_format(log_format)

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
+from msgspec.structs import replace
 
 from mcimport.cli.options import CLIENTS, ENGINE, LOG_FORMAT, VERBOSE, load_settings
 from mcimport.cli.output import LogFormat, say, set_log_format
-from mcimport.config import with_flags
+from mcimport.config import Client, Settings, with_flags
 from mcimport.config.schema import MOST_CONNECTIONS, MOST_MEMBERS
-from mcimport.errors import ConfigError, McimportError, StateError
+from mcimport.errors import ConfigError
 from mcimport.errors.machine import affordable
 from mcimport.sync.since import parse, read_as
-
-if TYPE_CHECKING:  # loads the HTTP client; other commands start without it
-    from mcimport.models.results import ListResult
-    from mcimport.sync.clients import SyncSession
 
 DEFAULT_JOBS = 32  # a thousand clients without changes, which need two requests of 0.3 s each, then take 20 seconds
 
@@ -55,10 +51,11 @@ def sync(  # noqa: PLR0913 - typer reads the signature: these are the options of
 
     Without LIST_KEY: all lists of all clients.
     """
-    from mcimport.cli.rounds import Schedule, parse_interval, run_rounds  # noqa: PLC0415 - as below
-    from mcimport.cli.run_command import Output, run_session  # noqa: PLC0415 - loads the HTTP client; other commands start without it
-    from mcimport.engine import engine_of  # noqa: PLC0415 - as below
-    from mcimport.state import open_state, rhythm, state_exists  # noqa: PLC0415 - as above
+    from mcimport.cli.call import Output  # noqa: PLC0415 - loads the HTTP client; other commands start without it
+    from mcimport.cli.run_command import run_session  # noqa: PLC0415 - as above
+    from mcimport.cli.schedule import Schedule, parse_interval  # noqa: PLC0415 - as above
+    from mcimport.engine import engine_of  # noqa: PLC0415 - as above
+    from mcimport.state import rhythm, state_exists  # noqa: PLC0415 - as above
     from mcimport.sync.sync_list import SyncOptions, sync_all  # noqa: PLC0415 - as above
 
     log = set_log_format(log_format)
@@ -71,32 +68,30 @@ def sync(  # noqa: PLR0913 - typer reads the signature: these are the options of
         say(words)
     sync_options = SyncOptions(begin, full=full, dry_run=dry_run)
     schedule = None if every is None else Schedule(parse_interval(every))
-
     is_all = not (list_keys or client or sync_options.by_name or dry_run)
+    output = Output(
+        json, quiet, dry_run, verbose, log, plain=schedule is not None
+    )  # rounds that overlap share a screen
 
-    def call(caught: list[int]) -> int:
+    def load() -> tuple[Settings, list[tuple[Client, str]], Output]:
         settings = load_settings(context)
         chosen = settings.select(list_keys or [], client or [])
         pairs = [(with_flags(owner, workers=workers, window=window), key) for owner, key in chosen]
-        output = Output(json, quiet, dry_run, verbose, log, engine=engine_of(settings, engine))
+        with_engine = replace(output, engine=engine_of(settings, engine))
         if not (dry_run or state_exists(settings.db_path)):
             words = f"no state file at {settings.db_path}: a new one is created, and every list is imported in full."
             say(f"mcimport: {words} If there was one before, check --db and MCIMPORT_DB.")
+        return settings, pairs, with_engine
 
-        def work(session: SyncSession) -> list[ListResult]:
-            results = sync_all(pairs, sync_options, session, affordable(jobs))
-            if schedule is not None and is_all:  # before it is looked at which lists are overdue
-                with suppress(StateError), open_state(settings.db_path) as state:
-                    rhythm.note(state, schedule.pace)
-            return results
+    if schedule is not None:
+        from mcimport.cli.rounds import Rounds  # noqa: PLC0415 - as above
 
-        forget = rhythm.forget if is_all and schedule is None else None
-        return run_session(work, settings, output, by_name=sync_options.by_name, note=forget, caught=caught)
-
-    if schedule is None:
-        return call([])
-    code = run_rounds(schedule, call)
-    if is_all:  # whoever stops the rounds knows that no other will come
-        with suppress(McimportError), open_state(load_settings(context).db_path, create=False) as state:
-            rhythm.forget(state, is_over=True)
-    return code
+        return Rounds(schedule, load, output, jobs, is_all=is_all).run()
+    settings, pairs, output = load()
+    return run_session(
+        lambda session: sync_all(pairs, sync_options, session, affordable(jobs)),
+        settings,
+        output,
+        by_name=sync_options.by_name,
+        note=rhythm.forget if is_all else None,
+    )

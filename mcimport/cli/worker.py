@@ -27,8 +27,8 @@ def worker(
     log = set_log_format(log_format)
     settings = load_settings(context, has_state=False)
     require_extra("the engine celery", "celery", "celery")
+    from mcimport.cli.call import make_event_sink  # noqa: PLC0415 - as above
     from mcimport.cli.process import tune_process  # noqa: PLC0415 - loads the HTTP client; other commands start without it
-    from mcimport.cli.run_command import make_event_sink  # noqa: PLC0415 - as above
     from mcimport.engine.distributed.worker import run_worker  # noqa: PLC0415 - an extra
 
     def report(level: str, line: str) -> None:

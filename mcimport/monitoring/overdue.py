@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from msgspec import Struct
 
@@ -34,13 +34,18 @@ class ListAge(Struct, frozen=True):
 def list_ages(settings: Settings, state: State, client: Client, now: int) -> Iterator[ListAge]:
     """Yields the age of each list of a client; where it takes any list, of those that it ever synced."""
     client_rows = lists.of_client(state, client.name)
-    allowed = rhythm.overdue_after(state, client.overdue)
     for key in client.lists or sorted({row.list_key for row in client_rows}):
         rows = [row for row in client_rows if row.list_key == key]
         current = _current_row(state, client, key, rows)
         since = age_began(state, current, now) if current else waiting_since(settings, state, rows, now)
         list_id, sync_point = (current.id, current.sync_point) if current else (None, None)
+        allowed = rhythm.overdue_after(state, client.overdue, is_first=is_first(rows))
         yield ListAge(key, list_id, sync_point, since, since + allowed, now - since > allowed)
+
+
+def is_first(remembered: Iterable[ListRow]) -> bool:
+    """Says whether a list was never synced, at whichever destination. `remembered`: its rows for all of them."""
+    return all(row.sync_point is None for row in remembered)
 
 
 def age_began(state: State, row: ListRow, now: int) -> int:

@@ -12,6 +12,7 @@ from pydantic import SecretStr
 
 from mcimport.config import Client, data_centre
 from mcimport.errors import ConfigError
+from mcimport.services.account_limits import AccountLimits
 from mcimport.services.http.client import HttpClient
 from mcimport.services.http.connection_limit import ConnectionLimit
 from mcimport.services.http.rate_limit import RateLimiter
@@ -68,8 +69,15 @@ class ConnectionPool:
     busy_for: float | None = None
     tell: EventSink | None = None
     may_send: Callable[[], None] = lambda: None
-    _limits: dict[str, ConnectionLimit] = field(default_factory=dict, init=False, repr=False)
-    _rate_limits: dict[str, tuple[RateLimiter, RateLimiter]] = field(default_factory=dict, init=False, repr=False)
+    _connections: AccountLimits[ConnectionLimit] = field(
+        default_factory=lambda: AccountLimits(ConnectionLimit), init=False, repr=False
+    )
+    _pushes: AccountLimits[RateLimiter] = field(
+        default_factory=lambda: AccountLimits(RateLimiter), init=False, repr=False
+    )
+    _reads: AccountLimits[RateLimiter] = field(
+        default_factory=lambda: AccountLimits(RateLimiter), init=False, repr=False
+    )
     _open: set[ClientServices] = field(default_factory=set, init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
 
@@ -110,6 +118,12 @@ class ConnectionPool:
         for limiter in self._limiters(client):
             limiter.pause(seconds)
 
+    def begin_round(self) -> None:
+        """Takes the limits of accounts from the settings anew, as clients are opened; those in use stay shared."""
+        with self._lock:
+            for limits in (self._connections, self._pushes, self._reads):
+                limits.begin_round()
+
     def abort(self) -> None:
         """Aborts the connections of all clients, from any thread."""
         with self._lock:
@@ -139,7 +153,7 @@ class ConnectionPool:
         )
         with self._lock:
             account = client.mailchimp.account or key.get_secret_value()
-            limit = self._limits.setdefault(account, ConnectionLimit(connections))
+            limit = self._connections.get(account, connections)
         policy = RetryPolicy(stop, client.retry.retries, client.retry.wait, self.busy_for or BUSY_FOR)
         return MailchimpClient(http, policy, limit, meter=meter)
 
@@ -165,9 +179,9 @@ class ConnectionPool:
         """Returns the limiters of pushes to the client's account, and of reads."""
         settings = client.ometria
         account = settings.account or client.ometria_key().get_secret_value()
-        pushes, reads = RateLimiter(float(settings.requests_per_second)), RateLimiter(float(settings.reads_per_second))
         with self._lock:
-            return self._rate_limits.setdefault(account, (pushes, reads))
+            pushes = self._pushes.get(account, settings.requests_per_second)
+            return pushes, self._reads.get(account, settings.reads_per_second)
 
 
 def _authorization(client: Client, key: SecretStr) -> str:

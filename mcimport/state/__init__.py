@@ -6,7 +6,7 @@ since the epoch.
 
 from mcimport.state.copies import back_up, copy_in_memory
 from mcimport.state.database import State, StatePool, check_state_file, open_state, state_exists
-from mcimport.state.locking import check_folder, held_by_this_process, lock_client, lock_holder
+from mcimport.state.locking import check_folder, held_for_other_lists, lock_client, lock_holder
 
 __all__ = [
     "State",
@@ -15,7 +15,7 @@ __all__ = [
     "check_folder",
     "check_state_file",
     "copy_in_memory",
-    "held_by_this_process",
+    "held_for_other_lists",
     "lock_client",
     "lock_holder",
     "open_state",

@@ -182,7 +182,13 @@ class StatePool(AbstractContextManager["StatePool"]):
         self._idle: list[tuple[State, _Identity]] = []
 
     def __exit__(self, *_: object) -> None:
-        for state, _file in self._idle:
+        self.close_idle()
+
+    def close_idle(self) -> None:
+        """Closes the connections that no thread has."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for state, _file in idle:
             state.close()
 
     @contextmanager

@@ -22,6 +22,11 @@ def of_client(state: State, client: str) -> list[ListRow]:
     return find_all(state, ListRow, "client = ? ORDER BY id", [client])
 
 
+def synced(state: State) -> set[tuple[str, str]]:
+    """Returns the clients and keys of the lists that have a sync point, at whichever destination."""
+    return {(row[0], row[1]) for row in state.rows("SELECT client, list_key FROM lists WHERE sync_point IS NOT NULL")}
+
+
 def by_id(state: State, list_id: int) -> ListRow:
     (row,) = find_all(state, ListRow, "id = ?", [list_id])
     return row

@@ -8,7 +8,7 @@ import shlex
 import stat
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -23,17 +23,18 @@ _ANOTHER = "Name another state file with --db or MCIMPORT_DB"
 _MEND = "or fix the permissions of its folder."
 LOCK_TIMEOUT = 0.2  # seconds: `lock_holder` takes the lock for a moment, too
 
-_held: set[Path] = set()  # by this process
+_held: dict[Path, frozenset[str]] = {}  # by this process, with the keys of the lists that each is held for
 
 
-def held_by_this_process(db_path: Path, client: str) -> bool:
-    """Returns whether this process holds the lock of the client."""
-    return _lock_path(db_path, client) in _held
+def held_for_other_lists(db_path: Path, client: str, list_key: str) -> bool:
+    """Returns whether this process holds the lock of the client, and not for this list."""
+    list_keys = _held.get(_lock_path(db_path, client))
+    return list_keys is not None and list_key not in list_keys
 
 
 @contextmanager
-def lock_client(db_path: Path, client: str) -> Iterator[None]:
-    """Holds the client's lock, a file beside the state file.
+def lock_client(db_path: Path, client: str, list_keys: Iterable[str] = ()) -> Iterator[None]:
+    """Holds the client's lock, a file beside the state file. `list_keys`: of the lists that it is held for.
 
     Raises BusyError, which names the process that holds it and since when; StateError where there can be no lock at
     all, which does not pass when another process ends.
@@ -48,11 +49,11 @@ def lock_client(db_path: Path, client: str) -> Iterator[None]:
         with suppress(OSError):
             began = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
             path.write_text(f"process {os.getpid()}, since {began}\n", encoding="ascii")
-        _held.add(path)
+        _held[path] = frozenset(list_keys)
         try:
             yield
         finally:
-            _held.discard(path)
+            _held.pop(path, None)
 
 
 def lock_holder(db_path: Path, client: str) -> str | None:

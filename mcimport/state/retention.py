@@ -18,6 +18,7 @@ from mcimport.state.row_mapping import text
 
 PRUNE_INTERVAL = 86_400  # seconds
 ROUTINE_KEPT = 7 * 86_400  # seconds for which each routine run is kept
+MOST_KEPT = 2_100  # runs of a list, the latest, beyond which no routine run is kept: a week of five minutes has 2,016
 LATEST_KEPT = 24  # runs of a list that are kept in any case: `status` shows them
 RUNS_PER_TRANSACTION = 500  # so that other writers get their turn
 MAX_RUNS = 20_000  # in one call: a first pruning of years continues in the next call
@@ -43,6 +44,7 @@ _NOT_THE_LAST_OF_ITS_DAY = """
     AND substr(finished_at, 1, 10) = (SELECT substr(later.finished_at, 1, 10) FROM runs AS later
                                       WHERE later.list_id = ?1 AND later.id > old.id ORDER BY later.id LIMIT 1)
 """
+_NOTE_LATEST = "INSERT INTO meta VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = max(value, excluded.value)"
 
 
 def prune(state: State, keep: int, now: int | None = None) -> bool:
@@ -51,21 +53,26 @@ def prune(state: State, keep: int, now: int | None = None) -> bool:
     last = epoch(state.value("SELECT value FROM meta WHERE key = 'pruned_at'"))
     if last is not None and 0 <= now - last < PRUNE_INTERVAL:
         return True
-    room = MAX_RUNS
-    for (list_id,) in state.rows("SELECT id FROM lists"):
+    room, done = MAX_RUNS, int(state.value("SELECT value FROM meta WHERE key = 'pruned_list'") or 0)
+    for (list_id,) in state.rows("SELECT id FROM lists WHERE id > ? ORDER BY id", [done]):
         room -= _prune_list(state, list_id, now - keep, now - ROUTINE_KEPT, room)
         if room <= 0:
             break
+        done = list_id
     if room > 0:
-        state.write("INSERT OR REPLACE INTO meta VALUES ('pruned_at', ?)", [text(now)])
+        done = 0
+        _note(state, "pruned_at", text(now))
+    _note(state, "pruned_list", done)  # where the next call goes on: what this one has looked at is not looked at again
     vacuum(state)
     return room > 0
 
 
 def whole_since(state: State, keep: int) -> int | None:
     """Returns from when on the log surely holds every run (seconds, UTC); None where none was ever removed."""
-    last = epoch(state.value("SELECT value FROM meta WHERE key = 'pruned_at'"))
-    return None if last is None else last - min(keep, ROUTINE_KEPT)
+    last, thinned = (
+        epoch(state.value("SELECT value FROM meta WHERE key = ?", [key])) for key in ("pruned_at", "thinned_before")
+    )
+    return None if last is None else max(last - min(keep, ROUTINE_KEPT), thinned or 0)
 
 
 def vacuum(state: State) -> None:
@@ -112,13 +119,16 @@ def forget(state: State, client: str, list_key: str | None = None) -> dict[str, 
 
 def _prune_list(state: State, list_id: int, cutoff: int, routine_cutoff: int, limit: int) -> int:
     """Returns how many runs were deleted, `limit` at most."""
-    floor = state.value(
-        "SELECT id FROM runs WHERE list_id = ? ORDER BY id DESC LIMIT 1 OFFSET ?", [list_id, LATEST_KEPT - 1]
-    )
     closed = f"list_id = ? AND status != 'open' AND updated_at < ? AND NOT ({UNREAD_SINCE_DISCARDED})"
     state.write(f"DELETE FROM dead_letters WHERE {closed}", [list_id, text(cutoff)])  # noqa: S608 - fixed texts
-    if floor is None:
+    latest = _nth_latest(state, list_id, LATEST_KEPT)
+    if latest is None:
         return 0
+    too_many = _nth_latest(state, list_id, MOST_KEPT)
+    if too_many is not None and too_many[1] > routine_cutoff:
+        routine_cutoff = too_many[1]
+        state.write(_NOTE_LATEST, ["thinned_before", text(routine_cutoff)])
+    floor = min(latest[0], _first_younger(state, list_id, max(cutoff, routine_cutoff)))
     gone = _delete_runs(state, _PRUNABLE + _OLD, [list_id, floor, text(cutoff)], limit)
     thinned = _PRUNABLE + _ROUTINE + _NOT_THE_LAST_OF_ITS_DAY
     gone += _delete_runs(state, thinned, [list_id, floor, text(routine_cutoff)], limit - gone)
@@ -126,6 +136,23 @@ def _prune_list(state: State, list_id: int, cutoff: int, routine_cutoff: int, li
     windows = f"DELETE FROM windows WHERE run_id IN ({_PRUNABLE + _ROUTINE})"  # noqa: S608 - fixed text
     state.write(windows, [list_id, floor, text(routine_cutoff)])
     return gone
+
+
+def _nth_latest(state: State, list_id: int, number: int) -> tuple[int, int] | None:
+    """Returns the id of a list's run and when it began, counted from the latest, which is 1; None: there are fewer."""
+    query = "SELECT id, started_at FROM runs WHERE list_id = ? ORDER BY id DESC LIMIT 1 OFFSET ?"
+    row = state.row(query, [list_id, number - 1])
+    return None if row is None else (int(row["id"]), epoch(row["started_at"]) or 0)
+
+
+def _first_younger(state: State, list_id: int, moment: int) -> int:
+    """Returns an id below which are all runs of the list that ended before the moment: the others need no look."""
+    ended = "SELECT max(id) FROM runs WHERE list_id = ? AND coalesce(finished_at, started_at) < ?"
+    return int(state.value(ended, [list_id, text(moment)]) or 0) + 1
+
+
+def _note(state: State, key: str, value: object) -> None:
+    state.write("INSERT OR REPLACE INTO meta VALUES (?, ?)", [key, value])
 
 
 def _delete_runs(state: State, query: str, parameters: list[object], limit: int) -> int:

@@ -18,21 +18,26 @@ def note(state: State, seconds: float) -> None:
 
 
 def forget(state: State, *, is_over: bool = False) -> None:
-    """Forgets it where the rounds are over, or have stayed away for two of their intervals.
+    """Forgets it where the rounds are over, or have stayed away for two of their intervals, or a clock was set back.
 
     So a sync by hand beside the rounds changes nothing, and another scheduler has the clock after a while.
     """
     noted = _noted(state)
-    if noted is not None and (is_over or int(time.time()) - noted[1] > 2 * noted[0]):
+    if noted is not None and (is_over or not 0 <= int(time.time()) - noted[1] <= 2 * noted[0]):
         state.write("DELETE FROM meta WHERE key = ?", [_KEY])
 
 
-def overdue_after(state: State, configured: int | None) -> int:
-    """Returns the seconds after its sync point at which a list is overdue: as configured, else three missed rounds."""
+def overdue_after(state: State, configured: int | None, *, is_first: bool = False) -> int:
+    """Returns the seconds after its sync point at which a list is overdue: as configured, else three missed rounds.
+
+    `is_first`: it was never synced. Then three hours at least, for its first sync may take so long, and nothing that
+    Ometria holds is out of date.
+    """
     if configured is not None:
         return configured
     noted = _noted(state)
-    return MISSED * (noted[0] if noted else HOURLY)
+    seconds = MISSED * (noted[0] if noted else HOURLY)
+    return max(seconds, MISSED * HOURLY) if is_first else seconds
 
 
 def _noted(state: State) -> tuple[int, int] | None:

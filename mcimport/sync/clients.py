@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -26,6 +26,7 @@ from mcimport.state import State, StatePool, copy_in_memory, lock_client
 from mcimport.sync.destination import check_no_worker_has_pages
 from mcimport.sync.list_run import ListRun
 from mcimport.sync.results import result_of, status_of
+from mcimport.sync.turns import RoundTurns
 
 
 class ClientObserver(Protocol):
@@ -42,6 +43,7 @@ class SyncSession(Struct, frozen=True):
     Attributes:
         observer: is notified of each client; None: no one is.
         clients: every client in the settings, also those that this call leaves alone: they may share accounts.
+        take_result: is called with the result of each list when it ends, from the threads of several clients.
     """
 
     db_path: Path
@@ -51,6 +53,12 @@ class SyncSession(Struct, frozen=True):
     observer: ClientObserver | None = None
     engine: Engine = field(default_factory=LocalEngine)
     clients: tuple[Client, ...] = ()
+    take_result: Callable[[ListResult], None] | None = None
+
+    def ended(self, result: ListResult) -> None:
+        self.reporter.ended(result)
+        if self.take_result is not None:
+            self.take_result(result)
 
 
 class OpenClient(Struct, frozen=True):
@@ -104,12 +112,14 @@ class ClientRunner(Struct, frozen=True):
         may_push: contacts may be pushed from this process, so Celery workers must not have pages of the client.
         dry_run: the work is done on a copy of the state file, which is then dropped.
         creates_state: a state file is made where there is none; else that is a StateError.
+        turns: lets each client work when it is its turn; None: all may work.
     """
 
     session: SyncSession
     may_push: bool
     dry_run: bool = False
     creates_state: bool = False
+    turns: RoundTurns | None = None
 
     def run(self, clients: Sequence[ClientWork], jobs: int) -> list[ListResult]:
         """Runs `jobs` clients at a time, in order where that is one. One client's failure touches no other."""
@@ -119,9 +129,14 @@ class ClientRunner(Struct, frozen=True):
                 return [result for work in clients for result in self._run_client(states, work)]
             with ThreadPoolExecutor(at_once, thread_name_prefix="client") as pool:
                 futures = [submit(pool, partial(self._run_client, states, work)) for work in clients]
-                return [result for future in as_completed(futures) for result in future.result()]
+                pool.shutdown(wait=False)  # a thread ends when no client is left for it, though another takes hours
+                return list(_results(futures, states, at_once))
 
     def _run_client(self, states: StatePool, work: ClientWork) -> list[ListResult]:
+        with nullcontext() if self.turns is None else self.turns.turn(work.client.name):
+            return self._run_observed(states, work)
+
+    def _run_observed(self, states: StatePool, work: ClientWork) -> list[ListResult]:
         observer = self.session.observer
         if observer is not None:
             observer.begun(work.client)
@@ -135,7 +150,7 @@ class ClientRunner(Struct, frozen=True):
         results: list[ListResult] = []
         left = deque(work.lists)
         try:
-            with self._open(states, work.client) as opened:
+            with self._open(states, work) as opened:
                 while left:
                     _check_not_aborted(results, opened)
                     result = left[0][1](opened)
@@ -151,14 +166,14 @@ class ClientRunner(Struct, frozen=True):
 
     def _end(self, results: list[ListResult], result: ListResult) -> None:
         results.append(result)
-        self.session.reporter.ended(result)
+        self.session.ended(result)
 
     @contextmanager
-    def _open(self, states: StatePool, client: Client) -> Iterator[OpenClient]:
+    def _open(self, states: StatePool, work: ClientWork) -> Iterator[OpenClient]:
         """Locks the client, and opens its connections and the state file."""
-        session, path = self.session, self.session.db_path
+        session, path, client = self.session, self.session.db_path, work.client
         with (
-            lock_client(path, client.name),
+            lock_client(path, client.name, [key for key, _ in work.lists]),
             session.engine.client_lock(client),
             session.accounts.open(client) as services,
             copy_in_memory(path) if self.dry_run else states.lend() as state,
@@ -166,6 +181,14 @@ class ClientRunner(Struct, frozen=True):
             if self.may_push and session.engine.is_local:
                 check_no_worker_has_pages(state, client)
             yield OpenClient(client, services, state, session, self.dry_run)
+
+
+def _results(futures: Sequence[Future[list[ListResult]]], states: StatePool, at_once: int) -> Iterator[ListResult]:
+    """Yields the results as clients end, and closes connections to the state file that no client will need."""
+    for ended, future in enumerate(as_completed(futures), 1):
+        yield from future.result()
+        if len(futures) - ended < at_once:
+            states.close_idle()
 
 
 def _check_not_aborted(results: Sequence[ListResult], opened: OpenClient) -> None:

@@ -12,7 +12,7 @@ from mcimport.report.format import moment_utc
 from mcimport.services.connections import ClientServices
 from mcimport.services.contacts_held import contacts_held
 from mcimport.services.destination import moved, place_of, ways_on
-from mcimport.state import State, destinations, elsewhere, held_by_this_process, lock_client
+from mcimport.state import State, destinations, elsewhere, held_for_other_lists, lock_client
 
 
 def check_no_worker_has_pages(state: State, client: Client) -> None:
@@ -52,9 +52,10 @@ def resolve_list(state: State, client: Client, list_key: str, *, new_destination
 def adopt_renamed_client(state: State, former: ListRow, client: str) -> None:
     """Moves a list's memory to the client's new name, while no process works on the list under the former one.
 
-    This very call may hold the former client's lock, for its other lists: this list is not among them any more.
+    This very call may hold the former client's lock, for its other lists. An earlier round of `sync --every` may hold
+    it for this list, too: that is busy, as another process would be.
     """
-    is_held = held_by_this_process(state.path, former.client)
+    is_held = held_for_other_lists(state.path, former.client, former.list_key)
     with contextlib.nullcontext() if is_held else lock_client(state.path, former.client):
         if (until := elsewhere.until(state, former.client)) is not None:
             raise WorkersBusyError(

@@ -34,6 +34,7 @@ from mcimport.sync.reconcile.archive_check import compare_archived
 from mcimport.sync.since import Since
 from mcimport.sync.spot_check import check_some_pushed
 from mcimport.sync.sweep_plan import FirstPage, SweepPlan, plan_sweeps, read_first
+from mcimport.sync.turns import RoundTurns
 
 IN_VAIN = 2 * 3_600  # seconds for which a run that gets nothing through is resumed, and leaves no dead letters
 
@@ -276,10 +277,19 @@ def _note_sms(list_run: ListRun, firsts: Sequence[FirstPage]) -> None:
 
 
 def sync_all(
-    pairs: Iterable[tuple[Client, str]], options: SyncOptions, session: SyncSession, jobs: int
+    pairs: Iterable[tuple[Client, str]],
+    options: SyncOptions,
+    session: SyncSession,
+    jobs: int,
+    turns: RoundTurns | None = None,
 ) -> list[ListResult]:
-    """Syncs each client's lists one after another, `jobs` clients at a time."""
-    runner = ClientRunner(session, may_push=not options.dry_run, dry_run=options.dry_run, creates_state=True)
+    """Syncs each client's lists one after another, `jobs` clients at a time.
+
+    `turns`: of a round beside which others may go on.
+    """
+    runner = ClientRunner(
+        session, may_push=not options.dry_run, dry_run=options.dry_run, creates_state=True, turns=turns
+    )
     return runner.run(by_client(pairs, partial(_sync_one, options)), jobs)
 
 

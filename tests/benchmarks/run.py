@@ -36,10 +36,12 @@ from benchmarks import (
     over_a_broker,
     processor,
     reconciling,
+    rounds,
     sandbox_cost,
     thousand,
     transfer,
     wide_link,
+    year,
 )
 from benchmarks.base import present_python, python_of
 from benchmarks.figures import Benchmark, Figure, Scale
@@ -58,9 +60,12 @@ BENCHMARKS: dict[str, Benchmark] = {
     "growth": growth.measure,
     "naive": naive.measure,
     "reconciling": reconciling.measure,
+    "rounds": rounds.measure,
+    "year": year.measure,
     "engine": over_a_broker.measure,
 }
-UNASKED = [name for name in BENCHMARKS if name != "engine" or is_installed()]  # which `make test-engine` installs
+SLOW = ("year",)  # measured only if asked for by name
+UNASKED = [name for name in BENCHMARKS if name not in SLOW and (name != "engine" or is_installed())]
 WIDTH = 160  # characters of a table that goes to a file
 MARKS = {None: "", True: "[green]yes[/]", False: "[red]NO[/]"}
 

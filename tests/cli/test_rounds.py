@@ -3,44 +3,65 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import SimpleNamespace
+from itertools import count
+from threading import Event, Timer
 
 import pytest
-from conftest import CONFIG, Importer, MakeImporter
-from hypothesis import given
-from hypothesis import strategies as st
+from conftest import CONFIG, Importer, MakeImporter, WebhookReceiver, configure_clients, expected_ids, imported_ids
 from passing import time_passes
 
-from mcimport.cli import rounds
-from mcimport.cli.process import handle_signals
-from mcimport.cli.rounds import JITTER, MOST_JITTER, Schedule, parse_interval
-from mcimport.errors import ConfigError
 from mcimport.sandbox.request_log import Request
-from mcimport.services.connections import ConnectionPool
-from mcimport.services.http.shutdown import StopSignal
 
 PATIENT = 60.0  # seconds after which what a test waits for never comes
+SOON = 15  # lines
 HOUR = 3_600
 
 
 @contextmanager
 def every(importer: Importer, interval: str, *more: str) -> Iterator[subprocess.Popen[str]]:
-    """`mcimport sync --every INTERVAL` under way, which is killed where the test leaves it."""
+    """`mcimport sync --every INTERVAL` under way, which is killed where the test leaves it, or waits in vain."""
     command = importer.command("sync", "--every", interval, *more)
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        waits_in_vain = Timer(PATIENT, process.kill)
+        waits_in_vain.start()
         try:
             yield process
         finally:
+            waits_in_vain.cancel()
             process.kill()
 
 
 def lines(process: subprocess.Popen[str], many: int) -> list[dict[str, object]]:
     assert process.stdout is not None
     return [json.loads(process.stdout.readline()) for _ in range(many)]
+
+
+def lines_until(process: subprocess.Popen[str], client: str, status: str = "completed") -> list[dict[str, object]]:
+    """What is printed up to the result of this client, which is the last of them and comes within some rounds."""
+    found = lines(process, 1)
+    while (found[-1]["client"], found[-1]["status"]) != (client, status):
+        assert len(found) < SOON, found
+        found += lines(process, 1)
+    return found
+
+
+def hold_pushes(importer: Importer, ometria_key: str) -> Event:
+    """The account takes nothing until the sandbox has no fault any more; what is returned is set by the first push."""
+    has_pushed = Event()
+
+    def hold(request: Request) -> str | None:
+        if (request.path, request.key) != ("/push", ometria_key):
+            return None
+        has_pushed.set()
+        return "429-retry-after"
+
+    importer.sandbox.settings.fault = hold
+    return has_pushed
 
 
 def stopped(process: subprocess.Popen[str], number: signal.Signals) -> tuple[int, str]:
@@ -75,12 +96,15 @@ def test_a_signal_in_the_middle_of_a_round_ends_that_and_all(make_importer: Make
     assert importer("sync").code == 0
 
 
-def _once_pushed(act: Callable[[], object]) -> Callable[[Request], None]:
-    """Acts with the second push: then the first batch has been taken, and others wait."""
+def _once_pushed(act: Callable[[], object]) -> Callable[[Request], str | None]:
+    """Acts with the second push: the first batch has been taken, and no other is taken any more."""
 
-    def seen(request: Request) -> None:
-        if request.path == "/push" and request.nth == 1:
+    def seen(request: Request) -> str | None:
+        if request.path != "/push" or request.nth == 0:
+            return None
+        if request.nth == 1:
             act()
+        return "429-retry-after"
 
     return seen
 
@@ -123,56 +147,6 @@ def test_what_would_be_done_once_is_not_repeated(make_importer: MakeImporter, mo
     assert "--every repeats a plain sync" in result.err
 
 
-@pytest.mark.parametrize(
-    ("text", "seconds"), [("30s", 30), ("5m", 300), ("5 min", 300), ("1h", 3_600), ("1d", 86_400), ("90M", 5_400)]
-)
-def test_an_interval_is_a_number_with_a_unit(text: str, seconds: int) -> None:
-    """`5m` is five minutes here: nobody syncs every five months."""
-    assert parse_interval(text) == seconds
-
-
-@pytest.mark.parametrize("text", ["", "5", "m", "0m", "-5m", "5w", "1.5h", "5m5s", "\x1b[31m"])
-def test_anything_else_is_refused_in_words(text: str) -> None:
-    """The message shows what was typed, without what a terminal would obey."""
-    with pytest.raises(ConfigError, match="not understood") as refused:
-        parse_interval(text)
-    assert "\x1b" not in str(refused.value)
-
-
-@given(st.floats(1, 10_000), st.lists(st.floats(0, 100_000), min_size=1, max_size=20))
-def test_rounds_start_on_the_beat_and_those_that_a_long_one_covers_are_skipped(
-    interval: float, durations: list[float]
-) -> None:
-    """However long each takes: none is late by more than the jitter, none follows at once, none is made up for."""
-    clock = SimpleNamespace(now=1_000.0)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(rounds, "time", SimpleNamespace(monotonic=lambda: clock.now))
-        schedule = Schedule(interval)
-        for duration in durations:
-            began = clock.now
-            schedule.begin_round()
-            clock.now += duration
-            pace, wait = schedule.pace, schedule.seconds_left()
-            assert 0 < wait <= interval + min(JITTER * interval, MOST_JITTER) + 1e-6 * clock.now
-            clock.now += wait
-            assert clock.now - began <= pace + min(JITTER * interval, MOST_JITTER) + 1e-6 * clock.now
-            assert pace >= interval * (1 - 1e-9)
-
-
-@pytest.mark.parametrize("text", ["999999d", "0s"])
-def test_an_interval_of_nothing_or_of_years_is_refused(text: str) -> None:
-    """No computer waits that long."""
-    with pytest.raises(ConfigError, match="not understood"):
-        parse_interval(text)
-
-
-def test_a_signal_before_the_work_of_a_round_stops_it() -> None:
-    """While settings are read nobody is there to stop anything: the signal is remembered, and stops what comes."""
-    stop = StopSignal()
-    with handle_signals(stop, ConnectionPool(stop), [int(signal.SIGTERM)]):
-        assert stop.requested.is_set()
-
-
 def test_rounds_that_were_stopped_make_no_list_overdue(make_importer: MakeImporter) -> None:
     """Whoever tried `--every 1s` once and goes on with cron hears of no list that waits for a round."""
     importer = make_importer(size=30)
@@ -202,3 +176,149 @@ def test_lists_are_overdue_by_the_rhythm_until_another_scheduler_has_the_clock(
     assert importer("sync").code == 0
     time_passes(2 * HOUR)
     assert importer("status").code == 0
+
+
+def test_a_first_sync_under_way_is_not_overdue_for_three_hours(make_importer: MakeImporter) -> None:
+    """It takes as long as the list is large, and three rounds of a minute are soon missed."""
+    importer = make_importer(size=30)
+    has_pushed = hold_pushes(importer, importer.sandbox.ometria_key)
+    with every(importer, "1m"):
+        assert has_pushed.wait(PATIENT)
+    time_passes(2 * HOUR)
+    assert importer("status").code == 0
+    time_passes(2 * HOUR)
+    assert importer("status").code == 3
+
+
+def test_a_client_that_is_still_in_an_earlier_round_delays_no_other(make_importer: MakeImporter) -> None:
+    """An unsubscription of one client does not wait for the first sync of another, which ends in its own round."""
+    importer = make_importer()
+    clients = configure_clients(importer, ["slow", "quick"], size=30)
+    hold_pushes(importer, clients["slow"]["ometria_key"])
+    with every(importer, "1s", "--json", "--quiet") as process:
+        others = [(one["client"], one["kind"]) for one in lines(process, 3)]
+        importer.sandbox.settings.fault = None
+        slow = lines_until(process, "slow")[-1]
+        assert lines_until(process, "slow")[-1]["kind"] == "incremental"
+        assert stopped(process, signal.SIGTERM)[0] == 143
+    assert others == [("quick", "full"), ("quick", "incremental"), ("quick", "incremental")]
+    assert (slow["kind"], slow["status"]) == ("full", "completed")
+
+
+def test_a_client_that_is_renamed_waits_for_the_round_that_has_it_under_its_former_name(
+    make_importer: MakeImporter,
+) -> None:
+    """Else two rounds would work on one list, and what was read earlier could be pushed after what was read later."""
+    importer = make_importer(size=30)
+    importer.create_state_file()
+    has_pushed = hold_pushes(importer, importer.sandbox.ometria_key)
+    with every(importer, "1s", "--json", "--quiet") as process:
+        assert has_pushed.wait(PATIENT)
+        importer.config.write_text(importer.config.read_text().replace("clients.acme", "clients.renamed"))
+        assert [one["client"] for one in lines_until(process, "renamed", "skipped")] == ["renamed"]
+        importer.sandbox.settings.fault = None
+        assert lines_until(process, "acme")[-1]["kind"] == "full"
+        assert lines_until(process, "renamed")[-1]["kind"] == "incremental"
+        assert stopped(process, signal.SIGTERM)[0] == 143
+
+
+def test_a_round_without_a_client_to_begin_says_so_and_reports_no_success(
+    make_importer: MakeImporter, receiver: WebhookReceiver
+) -> None:
+    """Else a health check would hear that all is well while the only client hangs."""
+    importer = make_importer(size=30)
+    importer.config.write_text(f'[notify]\nhealthcheck_url = "{receiver.url}/ping"\n\n{importer.config.read_text()}')
+    hold_pushes(importer, importer.sandbox.ometria_key)
+    with every(importer, "1s") as process:
+        assert process.stderr is not None
+        skips = (line for line in process.stderr if "still in an earlier round" in line)
+        said = [next(skips), next(skips)]
+        assert stopped(process, signal.SIGTERM)[0] == 143
+    assert said == 2 * ["mcimport: still in an earlier round, so this one skips them: acme\n"]
+    assert receiver.paths == ["/ping/start"]
+
+
+def test_the_second_signal_ends_all_rounds_at_once(make_importer: MakeImporter) -> None:
+    """Also what an earlier round waits for, in a connection that says nothing any more."""
+    importer = make_importer()
+    clients = configure_clients(importer, ["slow", "quick"], size=30)
+    silent = clients["slow"]["ometria_key"]
+    importer.sandbox.settings.fault = lambda one: "silent" if (one.path, one.key) == ("/push", silent) else None
+    with every(importer, "1s", "--json", "--quiet") as process:
+        lines(process, 2)
+        process.send_signal(signal.SIGINT)
+        code, err = stopped(process, signal.SIGTERM)
+    assert code == 130
+    assert "Traceback" not in err
+    importer.sandbox.settings.fault = None
+    assert importer("sync").code == 0
+
+
+def test_of_two_programs_with_rounds_one_leaves_a_client_to_the_other_until_that_is_killed(
+    make_importer: MakeImporter,
+) -> None:
+    """What the killed one had begun is finished by the other's next round."""
+    importer = make_importer(size=300)
+    importer.configure(CONFIG + "ometria.batch = 5\n")
+    is_pushing, pushes = Event(), count()
+
+    def hold_all_but_the_first(request: Request) -> str | None:
+        if request.path != "/push" or next(pushes) == 0:
+            return None
+        is_pushing.set()
+        return "429-retry-after"
+
+    importer.sandbox.settings.fault = hold_all_but_the_first
+    with every(importer, "1s", "--json", "--quiet") as first:
+        assert is_pushing.wait(PATIENT)
+        with every(importer, "1s", "--json", "--quiet") as second:
+            lines_until(second, "acme", "skipped")
+            first.kill()
+            first.wait(PATIENT)
+            importer.sandbox.settings.fault = None
+            lines_until(second, "acme")
+            assert stopped(second, signal.SIGTERM) == (143, "")
+    assert imported_ids(importer) == expected_ids(importer)
+
+
+def test_keys_and_clients_are_read_anew_for_each_round(make_importer: MakeImporter) -> None:
+    """A renewed key is used, a new client is begun and one that is gone is not, without a restart."""
+    importer = make_importer()
+    clients = configure_clients(importer, ["kept", "gone", "new"], size=10)
+    whole = importer.config.read_text()
+    parts = {name: whole[whole.index(f"[clients.{name}]") :].split("\n\n")[0] for name in clients}
+    key = importer.folder / "key"
+    key.write_text("0" * 32 + "-us6")
+    key.chmod(0o600)
+    kept = parts["kept"].replace(clients["kept"]["mailchimp_key"], f"file:{key}")
+    importer.config.write_text(f"{kept}\n\n{parts['gone']}\n")
+    with every(importer, "1s", "--json", "--quiet") as process:
+        before = {(one["client"], one["status"]) for one in lines(process, 2)}
+        importer.config.write_text(f"{kept}\n\n{parts['new']}\n")
+        key.write_text(clients["kept"]["mailchimp_key"])
+        lines_until(process, "kept")
+        after = {(one["client"], one["status"]) for one in lines(process, 4)}
+        assert stopped(process, signal.SIGTERM)[0] == 143
+    assert before == {("kept", "failed"), ("gone", "completed")}
+    assert after == {("kept", "completed"), ("new", "completed")}
+
+
+def test_a_clock_that_is_set_moves_no_round(make_importer: MakeImporter) -> None:
+    """Three hours ahead and back again: each second a round goes on, and all of them complete."""
+    importer = make_importer(size=30)
+    importer.create_state_file()
+    asked = count(1)
+
+    def set_the_clock(request: Request) -> None:
+        if request.path.endswith("/members"):
+            number = next(asked)
+            if number in (3, 7):
+                time_passes(3 * HOUR if number == 3 else -3 * HOUR)
+            if number == 12:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    importer.sandbox.settings.fault = set_the_clock
+    result = importer("sync", "--every", "1s", "--json", "--quiet")
+    assert result.code == 143
+    assert [one["kind"] for one in result.lines[:1]] == ["full"]
+    assert [one["status"] for one in result.lines] == ["completed"] * len(result.lines)

@@ -9,7 +9,7 @@ import manifests
 import pytest
 from manifests import EVERY, component, releases, volumes, with_component
 
-from mcimport.cli.rounds import parse_interval
+from mcimport.cli.schedule import parse_interval
 from mcimport.services.http.shutdown import LEAVE_WITHIN
 
 

@@ -14,6 +14,7 @@ import pytest
 from conftest import CommandResult, Importer, MakeImporter, expected_ids, imported_ids
 from crontab_table import CRONTAB, PROGRAM, ROOT, SETTINGS, entries, replaced
 
+from mcimport.cli import exits
 from mcimport.config import load
 from mcimport.services.http.shutdown import LEAVE_WITHIN
 
@@ -142,6 +143,22 @@ def test_the_timer_is_hourly_away_from_the_full_hour_and_makes_up_for_a_missed_o
         "Persistent": ["true"],
     }
     assert unit("mcimport.timer")["Install"] == {"WantedBy": ["timers.target"]}
+
+
+def test_with_rounds_the_service_is_one_process_that_a_failure_restarts(tmp_path: Path) -> None:
+    """Systemd takes the drop-in; a stop is no failure, and wrong settings are not tried again and again."""
+    every = parsed((FOLDER / "every.conf").read_text(encoding="utf-8"))["Service"]
+    empty, command = every["ExecStart"]
+    (hourly,) = SERVICE["ExecStart"]
+    assert (empty, command) == ("", hourly.replace("sync", "sync --every 5m"))
+    assert (every["Type"], every["SuccessExitStatus"], every["Restart"]) == (["exec"], ["143"], ["on-failure"])
+    assert every["RestartPreventExitStatus"] == [str(exits.USAGE)]
+    service, _ = copies(tmp_path)
+    drop_in = tmp_path / "mcimport.service.d" / "every.conf"
+    drop_in.parent.mkdir()
+    drop_in.write_text((FOLDER / "every.conf").read_text(encoding="utf-8").replace(PROGRAM, sys.executable))
+    if ANALYZE is not None:
+        assert analyzed("verify", service) == (0, "")
 
 
 def test_the_page_names_each_key_that_the_service_loads() -> None:

@@ -113,6 +113,33 @@ def test_it_prunes_once_a_day_and_a_little_at_a_time(state: State, monkeypatch: 
     assert count(state) == after + 1
 
 
+def test_of_a_list_that_is_synced_each_minute_so_many_runs_are_kept_and_it_is_known_since_when(state: State) -> None:
+    """As many as a week has of five minutes each, and one a day of those before; another list keeps its whole week."""
+    often, hours = a_list(state, "often"), a_list(state, "hourly")
+    with state.transaction():
+        state.write(YEAR.replace("3600", "60"), [often.id, NOW - 3 * DAY, 3 * 24 * 60])
+    hourly(state, hours, 7 * 24)
+    assert retention.prune(state, KEEP, NOW)
+    counts = {row[0]: row[1] for row in state.rows("SELECT list_id, count(*) FROM runs GROUP BY list_id")}
+    assert retention.MOST_KEPT < counts[often.id] <= retention.MOST_KEPT + 3
+    assert counts[hours.id] == 7 * 24
+    assert retention.whole_since(state, KEEP) == NOW - 60 * retention.MOST_KEPT
+
+
+def test_what_is_too_much_for_one_call_is_removed_of_all_lists_by_the_next(
+    state: State, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each goes on with the list at which the last one stopped."""
+    monkeypatch.setattr(retention, "MAX_RUNS", 500)
+    for number in range(4):
+        hourly(state, a_list(state, f"client-{number}"), 60 * 24)
+    calls = 1
+    while not retention.prune(state, KEEP, NOW):
+        calls += 1
+    assert calls > 4
+    assert {row[0] for row in state.rows("SELECT count(*) FROM runs GROUP BY list_id")} == {7 * 24 + 53}
+
+
 def test_what_must_be_kept_is_kept_whatever_its_age(state: State) -> None:
     """An unfinished run, one with an open letter, a list's memory, its latest runs, the last that pushed anybody."""
     row = a_list(state)

@@ -41,6 +41,9 @@ OVERDUE = 2 * PAGE_DEADLINE + 120.0  # seconds without a reply after which messa
 RESUMES = "Nothing is lost: the next `mcimport sync` resumes where this one stopped."
 
 
+_locks: dict[str, threading.Lock] = {}  # by account group; of the process: rounds that overlap have an engine each
+
+
 class RemoteEngine:
     """Implements `Engine` over a broker.
 
@@ -53,12 +56,11 @@ class RemoteEngine:
     def __init__(self, address: SecretStr, clients: Iterable[Client]) -> None:
         self._app = broker.application(address)
         self._account_groups = broker.group_by_account(clients)
-        self._locks = {name: threading.Lock() for name in set(self._account_groups.values())}
         self._local = LocalEngine()
 
     def client_lock(self, client: Client) -> AbstractContextManager[object]:
         account_group = self._account_groups.get(client.name)
-        return nullcontext() if account_group is None else self._locks[account_group]
+        return nullcontext() if account_group is None else _locks.setdefault(account_group, threading.Lock())
 
     def run(
         self,

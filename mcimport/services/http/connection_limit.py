@@ -28,6 +28,13 @@ class ConnectionLimit:
         self._closed_at = 0.0
         self._change = threading.Condition()
 
+    def set(self, places: int) -> None:
+        """Changes the limit; requests that are open stay so."""
+        with self._change:
+            if places != self._most:
+                self._most = self._places = places
+                self._change.notify_all()
+
     @contextmanager
     def slot(self, stop: StopSignal) -> Iterator[None]:
         """Holds one connection, and waits for it before. Raises InterruptedRunError once `stop` is aborted."""

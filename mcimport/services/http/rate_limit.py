@@ -51,6 +51,16 @@ class RateLimiter:
         self._lock = threading.Lock()
         self._latest: deque[Permit] = deque(maxlen=max(1, math.floor(per_second)))
 
+    def set(self, per_second: float) -> None:
+        """Changes the configured rate; what was sent lately, and what the account refused, still counts."""
+        with self._lock:
+            if per_second == self._most:
+                return
+            self._rate = per_second if self._rate == self._most else min(self._rate, per_second)
+            self._most = per_second
+            self._taken = deque(self._taken, maxlen=math.ceil(per_second) + 1)
+            self._latest = deque(self._latest, maxlen=max(1, math.floor(per_second)))
+
     def permit(self, stop: StopSignal) -> Permit:
         """Waits for the next permit and returns it. Raises InterruptedRunError once `stop` is aborted."""
         while True:

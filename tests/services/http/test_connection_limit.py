@@ -109,3 +109,16 @@ def test_who_waits_for_a_place_leaves_when_told_to() -> None:
         stop.abort()
         assert isinstance(ended(), InterruptedRunError)
     assert free(limit) == 1
+
+
+def test_a_limit_that_is_set_anew_holds_for_the_next_request() -> None:
+    """Settings may change between two rounds; the same number changes nothing of what refusals taught."""
+    limit = ConnectionLimit(4)
+    refuse(limit)
+    limit.set(4)
+    assert free(limit) == 3
+    limit.set(6)
+    assert free(limit) == 6
+    with limit.slot(StopSignal()):
+        limit.set(2)
+        assert free(limit) == 1

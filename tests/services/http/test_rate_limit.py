@@ -170,3 +170,18 @@ def test_a_stop_at_once_ends_the_wait_for_a_turn_and_an_ordinary_stop_does_not()
     ended = in_a_thread(lambda: limiter.permit(stop))
     stop.abort()
     assert isinstance(ended(), InterruptedRunError)
+
+
+def test_a_rate_that_is_set_anew_holds_at_once_and_for_what_was_sent_before() -> None:
+    """Settings may change between two rounds: no second holds more than one of both, and a higher rate is reached."""
+    with passing() as clock:
+        limiter, stop = RateLimiter(8), clock.stop()
+        before = [sent_at_once(limiter, stop) for _ in range(16)]
+        limiter.set(4)
+        slower = [sent_at_once(limiter, stop) for _ in range(16)]
+        limiter.set(16)
+        faster = [sent_at_once(limiter, stop) for _ in range(32)]
+    assert most_in_any_second(before) <= 8
+    assert most_in_any_second([*before[-4:], *slower]) <= 4
+    assert most_in_any_second(slower[4:]) == 4
+    assert most_in_any_second(faster) == 16
