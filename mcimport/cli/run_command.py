@@ -34,17 +34,13 @@ if TYPE_CHECKING:  # only loaded for a log of events, and where an address to no
 
 
 class Output(Struct, frozen=True):
-    """Holds the options on output, and the engine that does the work. `log`: None for text.
-
-    `plain`: without a live display, because a question will be asked.
-    """
+    """Holds the options on output, and the engine that does the work. `log`: None for text."""
 
     json: bool = False
     quiet: bool = False
     dry_run: bool = False
     verbose: bool = False
     log: EventLog | None = None
-    plain: bool = False
     engine: Engine = field(default_factory=LocalEngine)
 
 
@@ -69,11 +65,12 @@ def run_session(
     stop = StopSignal()
     accounts = ConnectionPool(stop, tell=make_event_sink(output.log) if output.verbose else None)
     reporting = make_reporter(
-        json=output.json or output.plain,
+        json=output.json,
         quiet=output.quiet,
         dry_run=output.dry_run,
         verbose=output.verbose,
         log=output.log,
+        is_stopping=stop.requested.is_set,
     )
     write_metrics = None if output.dry_run else _make_metrics_writer(settings)
     notifier = None if output.dry_run else _make_notifier(settings, stop)
