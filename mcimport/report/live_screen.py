@@ -12,7 +12,7 @@ from rich.console import Console, RenderableType
 EVERY = 0.25  # seconds between two drawings
 _HIDE_CURSOR, _SHOW_CURSOR = "\x1b[?25l", "\x1b[?25h"
 _CUT_LONG_LINES, _WRAP_LONG_LINES = "\x1b[?7l", "\x1b[?7h"
-_ERASE_BELOW = "\r\x1b[J"
+_ERASE_BELOW = "\r \x1b[J\r"  # from the second column on: from the first of a whole screen, tmux would keep a copy
 
 
 class LiveScreen:

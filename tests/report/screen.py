@@ -16,6 +16,7 @@ class Screen:
         self._rows: list[str] = [""]
         self._goes_on: set[int] = set()  # rows that are followed by the rest of their line
         self._row = self._column = 0
+        self._kept = 0  # the first row that can be on the screen
         self._wraps = True
         self._left = ""
 
@@ -46,7 +47,7 @@ class Screen:
             self._rows = [row[:width] for row in self._rows]
             self._column = min(self._column, width - 1)
             return
-        rows, goes_on, place = self._rows, self._goes_on, (self._row, self._column)
+        rows, goes_on, place, self._kept = self._rows, self._goes_on, (self._row, self._column), 0
         self._rows, self._goes_on, line, at = [], set(), "", -1
         for number, row in enumerate(rows):
             at = len(line) + place[1] if number == place[0] else at
@@ -63,7 +64,7 @@ class Screen:
 
     @property
     def _top(self) -> int:
-        return max(0, self._row + 1 - self.height, len(self._rows) - self.height)
+        return max(self._kept, self._row + 1 - self.height, len(self._rows) - self.height)
 
     def _down(self) -> None:
         self._row += 1
@@ -88,6 +89,10 @@ class Screen:
             self._wraps = name == "h"
         elif name == "A":
             self._row = max(self._top, self._row - int(argument or 1))
+        elif (name, argument) == ("J", "") and (self._row, self._column) == (self._top, 0):
+            self._row = len(self._rows)  # tmux keeps what is erased from the whole screen above it
+            self._rows.append("")
+            self._kept = self._row
         elif (name, argument) == ("J", ""):
             self._rows[self._row] = self._rows[self._row][: self._column]
             del self._rows[self._row + 1 :]
