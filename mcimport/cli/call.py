@@ -36,7 +36,7 @@ if TYPE_CHECKING:  # only loaded for a log of events, and where an address to no
 class Output(Struct, frozen=True):
     """Holds the options on output, and the engine that does the work. `log`: None for text.
 
-    `plain`: without a live display, because a question will be asked.
+    `plain`: without a live display, because several calls may go on at a time.
     """
 
     json: bool = False
@@ -111,6 +111,7 @@ class Call:
             dry_run=output.dry_run,
             verbose=output.verbose,
             log=output.log,
+            is_stopping=self._process.stop.requested.is_set,
         )
         with reporting as reporter:
             results = self._work(self._session(reporter))

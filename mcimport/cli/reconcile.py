@@ -76,7 +76,7 @@ def reconcile(  # noqa: PLR0913 - typer reads the signature: these are the optio
         raise ConfigError(f"{'--yes' if yes else '--opt-in'} needs --mend")
     settings = load_settings(context)
     pairs = settings.select(list_keys or [], client or [])
-    output = Output(json, quiet, verbose=verbose, log=log, plain=is_asking)
+    output = Output(json, quiet, verbose=verbose, log=log)
     agree = _confirmed if is_asking else None
     with ExitStack() as opened:
         take_ids = None if csv is None else DifferencesCsv(opened.enter_context(output_file(csv))).add

@@ -30,6 +30,8 @@ class RunSpec(Struct, frozen=True):
         state_id: the name by which messages to workers tell this state file from others.
         warn: takes a text for a person, which is shown when the list ends.
         waits: takes a text that is shown at once: why the run cannot continue at present.
+        looks_up: takes how many more contacts are being looked up in Ometria, or, below 0, how many were.
+        finishes: takes, once a stop was requested, how many pages may still end.
         lent: records that from now on workers may have pages of the client.
         given_back: records that they have none any more.
     """
@@ -51,6 +53,8 @@ class RunSpec(Struct, frozen=True):
     state_id: str
     warn: Callable[[str], None]
     waits: Callable[[str], None]
+    looks_up: Callable[[int], None]
+    finishes: Callable[[int], None]
     lent: Callable[[], None]
     given_back: Callable[[], None]
 

@@ -45,12 +45,14 @@ def run_windows(
     *,
     workers: int,
     pages: MutableMapping[int, Page],
+    finishes: Callable[[int], None] = lambda _: None,
 ) -> None:
     """Processes all windows, a page at a time: `workers` pages at once, and more that are being sent.
 
-    `record`, `pages`, and what is raised: see `Engine.run`. The next page of a window is read when the last one is
-    converted and there is room for more records, and is recorded after it. Windows that are all read already are
-    processed in this thread. Where requests do not end, the client's connections (`services`) are closed under them.
+    `record`, `pages`, and what is raised: see `Engine.run`; `finishes`: see `RunSpec`. The next page of a window is
+    read when the last one is converted and there is room for more records, and is recorded after it. Windows that are
+    all read already are processed in this thread. Where requests do not end, the client's connections (`services`) are
+    closed under them.
     """
     breaker = CircuitBreaker(record)
     windows = list(windows)
@@ -59,7 +61,7 @@ def run_windows(
     ):
         ordered = sorted(windows, key=longest_first)
         ordered.sort(key=lambda window: (stage(window), window.number not in pages))  # what is read is sent first
-        _Pool(process, deque(map(_PageUnderWay, ordered)), pages, breaker, services, workers).run()
+        _Pool(process, deque(map(_PageUnderWay, ordered)), pages, breaker, services, workers, finishes).run()
         return
     for window in windows:
         breaker.record(process(window, pages[window.number], lambda _: None))
@@ -102,6 +104,7 @@ class _Pool:
     breaker: CircuitBreaker
     services: ClientServices
     workers: int
+    finishes: Callable[[int], None]
     learned: Bounds = field(default_factory=Bounds)
     under_way: set[_PageUnderWay] = field(default_factory=set)
     reading: int = 0
@@ -199,6 +202,7 @@ class _Pool:
         """Lets pages in flight finish for a while; then closes the connections under the others, and wakes waits."""
         deadline = time.monotonic() + shutdown.LEAVE_WITHIN
         while self.under_way and time.monotonic() < deadline and not self.services.stop.aborted.is_set():
+            self.finishes(len(self.under_way))
             self._collect(LOOK_UP)
         if self.under_way:
             self.services.abort()
@@ -226,10 +230,11 @@ class LocalEngine:
         converter = RunConverter(services.mailchimp, spec.fields, spec.rules, spec.event_budget, spec.warn)
         sender = None if spec.is_dry else BatchSender(services.ometria, account_known_good=spec.account_known_good)
         is_blind = spec.is_dry or spec.is_first
+        held = HeldLookups(services.contacts, spec.imported_until, spec.look_ups, spec.looks_up)
         context = replace(
             make_context(services, spec.list_key, converter, sender),
             rules=spec.rules,
-            held=None if is_blind else HeldLookups(services.contacts, spec.imported_until, spec.look_ups),
+            held=None if is_blind else held,
             watched=spec.watched,
             never_sent=spec.never_sent,
             sample_size=0 if spec.is_dry else spec.client.ometria.spot_check,
@@ -239,5 +244,6 @@ class LocalEngine:
             *(windows, record, services),
             workers=spec.client.mailchimp.connections,
             pages=pages,
+            finishes=spec.finishes,
         )
         return converter.is_silenced

@@ -128,12 +128,29 @@ class Permissions(Struct, frozen=True):
     subscribed: int | None = None
 
 
+class RunCounts(Struct, frozen=True):
+    """Holds the counts of runs of one list, named as those of a run."""
+
+    members_total: int = 0
+    members_read: int = 0
+    members_skipped: int = 0
+    contacts_pushed: int = 0
+    contacts_rejected: int = 0
+    opt_ins: int = 0
+    opt_outs: int = 0
+    subscription_events: int = 0
+    windows_total: int = 0
+    windows_dead: int = 0
+
+
 class ListResult(Struct, frozen=True):
     """Holds what one command did for one list.
 
     Attributes:
         status: "completed", "skipped" (another process is running for the client), "interrupted" or "failed".
         runs: the finished runs, in order: a resumed one first. Empty when it ended before there was one.
+        earlier: what an earlier call had done of the first of them, which was resumed; its totals are what was done.
+        windows_done: how many windows this call processed.
         dead_letters: how many these runs wrote, or failed again in them; `affected`: the members they are about.
         error: why it did not complete; None when it did.
         ceiling: contacts a second that the client's Ometria account takes at most.
@@ -151,6 +168,7 @@ class ListResult(Struct, frozen=True):
     list_key: str
     status: str
     runs: tuple[Run, ...] = ()
+    earlier: RunCounts = field(default_factory=RunCounts)
     windows_done: int = 0
     dead_letters: int = 0
     affected: Affected = field(default_factory=Affected)

@@ -28,6 +28,7 @@ def make_reporter(
     verbose: bool = False,
     log: EventLog | None = None,
     stream: TextIO | None = None,
+    is_stopping: Callable[[], bool] = lambda: False,
 ) -> AbstractContextManager[Reporter]:
     """Returns the reporter of a call as a context manager, whose exit writes the tables at the end.
 
@@ -38,6 +39,7 @@ def make_reporter(
         verbose: requests are written between the lines, so there is no live display.
         log: write nothing but events of this log.
         stream: standard error by default. No reporter writes to standard output.
+        is_stopping: says whether a stop was requested, which a live display shows.
     """
     out = sys.stderr if stream is None else stream
     if log is not None:
@@ -45,31 +47,26 @@ def make_reporter(
     if quiet:
         return nullcontext(ErrorsOnly(out))
     if not (json or verbose) and out.isatty() and os.environ.get("TERM") != "dumb":
-        return _live(out, dry_run=dry_run)
+        return _live(out, dry_run=dry_run, is_stopping=is_stopping)
     return closing(ConsoleReporter(out, partial(write_lines, out), result_lines, dry_run=dry_run))
 
 
 @contextmanager
-def _live(stream: TextIO, *, dry_run: bool) -> Iterator[Reporter]:
-    from rich.live import Live  # noqa: PLC0415 - only a terminal needs it
-
-    from mcimport.report.live_display import render  # noqa: PLC0415 - as above
+def _live(stream: TextIO, *, dry_run: bool, is_stopping: Callable[[], bool]) -> Iterator[Reporter]:
+    from mcimport.report.live_display import render  # noqa: PLC0415 - loads rich, which only a terminal needs
+    from mcimport.report.live_screen import LiveScreen  # noqa: PLC0415 - as above
     from mcimport.report.tables import make_console, wrapped  # noqa: PLC0415 - as above
 
     console = make_console(stream)
+    screen = LiveScreen(console, lambda width, height: render(reporter.snapshot(), width, height))
 
     def write(lines: list[str]) -> None:
-        console.print("\n".join(part for line in lines for part in wrapped(console, line)), soft_wrap=True)
+        screen.write([part for line in lines for part in wrapped(console, line)])
 
-    reporter = ConsoleReporter(stream, write, short_lines, dry_run=dry_run)
-    # Standard output may be read by a program: the display must not redirect it.
-    display = Live(
-        console=console,
-        get_renderable=lambda: render(reporter.snapshot(), console.width, console.height),
-        transient=True,
-        redirect_stdout=False,
+    reporter = ConsoleReporter(
+        stream, write, short_lines, dry_run=dry_run, is_stopping=is_stopping, paused=screen.paused
     )
-    with closing(reporter), display:
+    with closing(reporter), screen:
         yield reporter
 
 
@@ -93,17 +90,23 @@ class ConsoleReporter(ProgressTracker):
         format_result: Callable[[ListResult], list[str]],
         *,
         dry_run: bool,
+        is_stopping: Callable[[], bool] = lambda: False,
+        paused: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         from mcimport.report import totals_table  # noqa: PLC0415 - rich takes 30 ms, which a quiet call need not pay
 
-        super().__init__()
+        super().__init__(is_stopping=is_stopping)
         self._tables = totals_table
         self._stream = stream
         self._write = write
         self._format_result = format_result
         self._dry_run = dry_run
+        self._paused = paused
         self._write_lock = threading.Lock()  # not the tracker's, for which a live display waits while it is drawn
         self._results: list[ListResult] = []
+
+    def paused(self) -> AbstractContextManager[None]:
+        return self._paused()
 
     def waits(self, client: str, list_key: str, words: str) -> None:
         with self._write_lock:

@@ -85,11 +85,17 @@ class EventLogReporter(Reporter):
     def begun(self, client: str, list_key: str, run_id: int) -> None:
         self._runs[client, list_key] = run_id
 
-    def planned(self, client: str, list_key: str, kind: RunKind, total: int, windows: int) -> None:
+    def planned(
+        self, client: str, list_key: str, kind: RunKind, total: int, windows: int, *, read: int = 0, done: int = 0
+    ) -> None:
+        """Logs the windows that this call has to process and, of a resumed run, the members `read` before."""
         if not self._quiet:
-            self._log.info(
-                "planned", **self._where(client, list_key), kind=kind, members_total=total, windows_total=windows
-            )
+            numbers = {
+                "members_total": total,
+                "windows_total": windows - done,
+                **({"members_before": read} if read else {}),
+            }
+            self._log.info("planned", **self._where(client, list_key), kind=kind, **numbers)
 
     def page_recorded(self, client: str, list_key: str, outcome: Outcome) -> None:
         where = self._where(client, list_key)
@@ -101,11 +107,18 @@ class EventLogReporter(Reporter):
             counts = _page_counts(outcome.members, outcome.pushed, outcome.rejected)
             self._log.info("page", **where, **counts, seconds=round(outcome.seconds, 3), is_last=outcome.rest is None)
 
-    def read_back(self, client: str, list_key: str, contacts: int, *, is_last: bool = False) -> None:
+    def reads_back(self, client: str, list_key: str, total: int) -> None:
+        self.planned(client, list_key, "reconcile", total, 1)
+
+    def read_back(self, client: str, list_key: str, contacts: int, of_list: int, *, is_last: bool = False) -> None:  # noqa: ARG002
         """Logs a page with the keys that every page has; its window is -1, because it belongs to none."""
         if not self._quiet:
             where = {**self._where(client, list_key), "window": -1}
             self._log.info("page", **where, **_page_counts(contacts, 0, 0), seconds=0.0, is_last=is_last)
+
+    def settles(self, client: str, list_key: str, seconds: float) -> None:
+        if not self._quiet:
+            self._log.info("settling", **self._where(client, list_key), seconds=round(seconds, 1))
 
     def waits(self, client: str, list_key: str, words: str) -> None:
         if not self._quiet:

@@ -61,6 +61,13 @@ def comparison_lines(title: str, found: Comparison) -> list[str]:
     return lines
 
 
+def unfinished_text(pushed: int) -> str:
+    """Returns what is known of a comparison that ended early, to follow `stopped after 3 s`. `pushed`: of the fixes."""
+    if not pushed:
+        return ", before both sides were compared"
+    return f", before it was seen in Ometria which of {pluralize(pushed, 'pushed fix', 'pushed fixes')} arrived"
+
+
 def comparison_document(found: Comparison) -> dict[str, Any]:
     """Returns, for programs, the counts, a few ids of each kind, and a few of the time ranges that were not read.
 

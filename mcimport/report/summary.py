@@ -6,10 +6,8 @@ import json
 from collections import Counter
 from typing import Any
 
-from msgspec import Struct
-
 from mcimport.errors import BusyError, ConfigError, InterruptedRunError, ServiceDownError
-from mcimport.models.results import ListResult
+from mcimport.models.results import ListResult, RunCounts
 from mcimport.report.format import (
     consents,
     dead_letters,
@@ -21,10 +19,9 @@ from mcimport.report.format import (
     permissions_document,
     pluralize,
 )
-from mcimport.report.reconcile_summary import comparison_document, comparison_lines
+from mcimport.report.reconcile_summary import comparison_document, comparison_lines, unfinished_text
 
 _MOST_HINTS = 5
-_CLOCK_TOLERANCE = 5.0  # seconds: runs have whole seconds of another clock than the one that times the call
 _DONE = {
     "full": "everything imported",  # `_ending` leaves out "everything" where many members could not be imported
     "incremental": "changes imported",
@@ -33,24 +30,14 @@ _DONE = {
 }
 
 
-class Totals(Struct, frozen=True):
-    """Holds the counts of one list, named as those of a run."""
-
-    members_total: int
-    members_read: int
-    members_skipped: int
-    contacts_pushed: int
-    contacts_rejected: int
-    opt_ins: int
-    opt_outs: int
-    subscription_events: int
-    windows_total: int
-    windows_dead: int
-
-
-def totals(result: ListResult) -> Totals:
-    """Returns the sums over the runs of the call."""
-    return Totals(*(sum(getattr(run, name) for run in result.runs) for name in Totals.__struct_fields__))
+def totals(result: ListResult) -> RunCounts:
+    """Returns the sums over the runs of the call, without what an earlier call had done of one that was resumed."""
+    return RunCounts(
+        *(
+            max(0, sum(getattr(run, name) for run in result.runs) - getattr(result.earlier, name))
+            for name in RunCounts.__struct_fields__
+        )
+    )
 
 
 def title(result: ListResult) -> str:
@@ -71,7 +58,9 @@ def verdict(result: ListResult) -> str:
         return "dead letters"
     if _only_moved_sync_point(result):
         return "sync point set"
-    is_idle = not result.runs or (result.runs[-1].kind == "incremental" and not totals(result).members_read)
+    is_idle = not result.runs or (
+        result.runs[-1].kind == "incremental" and not sum(run.members_read for run in result.runs)
+    )
     return "nothing changed" if is_idle else "completed"
 
 
@@ -92,7 +81,7 @@ def summary_line(result: ListResult) -> str:
     events = f", {pluralize(sums.subscription_events, 'subscription event')}" if sums.subscription_events else ""
     consent = f"{consents(sums.contacts_pushed, sums.opt_ins, sums.opt_outs)}{events}"
     windows = f"{out_of(result.windows_done, sums.windows_total, 'time range')}{_dead(sums)}"
-    return f"{title(result)}: {ending}: {', '.join(counts)}; {consent}; {windows}"
+    return f"{title(result)}: {ending}: {', '.join(counts)}; {consent}; {windows}{_resumed(result)}"
 
 
 def result_lines(result: ListResult) -> list[str]:
@@ -193,7 +182,7 @@ def _imported(result: ListResult) -> str:
         *([f"{sums.members_skipped:,} skipped"] if sums.members_skipped else []),
         *([f"{sums.contacts_rejected:,} rejected"] if sums.contacts_rejected else []),
     ]
-    return f"{f'{word}: ' if word in ('failed', 'stopped') else ''}{', '.join(counts)}"
+    return f"{f'{word}: ' if word in ('failed', 'stopped') else ''}{', '.join(counts)}{_resumed(result)}"
 
 
 def _differences(result: ListResult) -> list[str]:
@@ -220,7 +209,8 @@ def _ending(result: ListResult) -> str:
         until = result.runs[-1].until
         return f"sync point set{'' if until is None else f' to {moment_utc(until)}'}, no members imported"
     if word in ("failed", "stopped"):
-        return f"{word} after {took}"
+        unfinished = unfinished_text(totals(result).contacts_pushed) if _is_comparison(result) else ""
+        return f"{word} after {took}{unfinished}"
     if word in ("nothing changed", "not started"):
         return word
     done = "dry run" if result.dry_run else _DONE[result.runs[0].kind]
@@ -240,8 +230,20 @@ def _except(result: ListResult) -> str:
     return f", except {members(result.affected)} ({letters})" if result.affected.is_many else f", except {letters}"
 
 
+def _resumed(result: ListResult) -> str:
+    """Returns where a run was resumed that an earlier call had begun; empty where there is none."""
+    read = result.earlier.members_read
+    return f"; resumed at {out_of(read, result.runs[0].members_total, 'member')}" if read else ""
+
+
+def _is_comparison(result: ListResult) -> bool:
+    return bool(result.runs) and result.runs[-1].kind == "reconcile"
+
+
 def _is_short(result: ListResult) -> bool:
-    """Returns whether there are no counts to show."""
+    """Returns whether there are no counts to show; those of a comparison without a result tell nothing."""
+    if _is_comparison(result):
+        return True
     return not (totals(result).members_read or result.dead_letters or verdict(result) == "completed")
 
 
@@ -250,22 +252,17 @@ def _only_moved_sync_point(result: ListResult) -> bool:
     return bool(result.runs) and result.runs[-1].kind == "incremental" and result.runs[-1].since is None
 
 
-def _pushed(result: ListResult, sums: Totals) -> str:
-    """Returns what was done, and the speed beside its limit; none for a resumed run, which began in an earlier call."""
+def _pushed(result: ListResult, sums: RunCounts) -> str:
+    """Returns what was done, and the speed beside its limit."""
     if result.dry_run:
         return "converted, none pushed"
-    if not sums.contacts_pushed or result.seconds <= 0 or _began_earlier(result):
+    if not sums.contacts_pushed or result.seconds <= 0:
         return "pushed"
     ceiling = f" of at most {result.ceiling:,.0f}/s" if result.ceiling else ""
     return f"pushed ({sums.contacts_pushed / result.seconds:,.0f}/s{ceiling})"
 
 
-def _began_earlier(result: ListResult) -> bool:
-    first, last = result.runs[0], result.runs[-1]
-    return (last.finished_at or last.started_at) - first.started_at > result.seconds + _CLOCK_TOLERANCE
-
-
-def _dead(sums: Totals) -> str:
+def _dead(sums: RunCounts) -> str:
     return f", {sums.windows_dead:,} incomplete" if sums.windows_dead else ""
 
 
@@ -296,7 +293,15 @@ def _next(result: ListResult) -> list[str]:
     hint = [error.hint] if error is not None and error.hint else []
     # The hint of a service that is down already says so, for all lists.
     is_resumed = _is_resumable(result) and not isinstance(error, ServiceDownError)
-    return [*hint, *([f"The next `mcimport sync {result.list_key}` resumes it."] if is_resumed else [])]
+    return [
+        *hint,
+        *([f"The next `mcimport sync {result.list_key}` resumes it."] if is_resumed else []),
+        *([f"`mcimport reconcile {result.list_key}` starts over."] if _was_stopped_comparing(result) else []),
+    ]
+
+
+def _was_stopped_comparing(result: ListResult) -> bool:
+    return isinstance(result.error, InterruptedRunError) and _is_comparison(result)
 
 
 def _is_resumable(result: ListResult) -> bool:

@@ -16,7 +16,7 @@ from mcimport.services.account_limits import AccountLimits
 from mcimport.services.http.client import HttpClient
 from mcimport.services.http.connection_limit import ConnectionLimit
 from mcimport.services.http.rate_limit import RateLimiter
-from mcimport.services.http.request_log import EventSink, RequestLog
+from mcimport.services.http.request_log import EventSink, RequestLog, RequestSink, RetrySink
 from mcimport.services.http.retry import RetryPolicy
 from mcimport.services.http.shutdown import StopSignal
 from mcimport.services.http.usage import UsageMeter
@@ -82,10 +82,18 @@ class ConnectionPool:
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
 
     @contextmanager
-    def open(self, client: Client) -> Iterator[ClientServices]:
-        """Opens both services for a run, without a request. Raises ConfigError for an unusable key."""
+    def open(
+        self,
+        client: Client,
+        on_retry: RetrySink = lambda _key, _retry: None,
+        on_request: RequestSink = lambda _key, _service, _change: None,
+    ) -> Iterator[ClientServices]:
+        """Opens both services for a run, without a request. Raises ConfigError for an unusable key.
+
+        `on_retry`, `on_request`: see `RequestLog`.
+        """
         with self._following() as stop:
-            meter, trace = UsageMeter(), RequestLog(client.name, self.tell)
+            meter, trace = UsageMeter(), RequestLog(client.name, self.tell, on_retry, on_request)
             mailchimp = self._mailchimp(client, stop, meter, trace)
             services = ClientServices(mailchimp, *self._ometria(client, stop, meter, trace), stop, meter, trace)
             with self._lock:

@@ -172,10 +172,11 @@ class ClientRunner(Struct, frozen=True):
     def _open(self, states: StatePool, work: ClientWork) -> Iterator[OpenClient]:
         """Locks the client, and opens its connections and the state file."""
         session, path, client = self.session, self.session.db_path, work.client
+        told = (partial(told, client.name) for told in (session.reporter.retries, session.reporter.requests))
         with (
             lock_client(path, client.name, [key for key, _ in work.lists]),
             session.engine.client_lock(client),
-            session.accounts.open(client) as services,
+            session.accounts.open(client, *told) as services,
             copy_in_memory(path) if self.dry_run else states.lend() as state,
         ):
             if self.may_push and session.engine.is_local:

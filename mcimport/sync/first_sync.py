@@ -90,7 +90,8 @@ def _look_for_contacts(list_run: ListRun, page: Page) -> None:
     """
     services, key, collection = list_run.services, list_run.list_key, list_run.row.collection
     try:
-        ours = contacts_held(services.mailchimp, services.contacts, key, collection, page.members)
+        with list_run.step("looking for contacts of this list in Ometria"):
+            ours = contacts_held(services.mailchimp, services.contacts, key, collection, page.members)
     except ServiceError:
         lists.set_unchecked_at(list_run.state, list_run.row.id, page.at_most)
         return

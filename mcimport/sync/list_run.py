@@ -20,7 +20,7 @@ from mcimport.errors import InterruptedRunError, StateError
 from mcimport.errors.machine import as_ours
 from mcimport.models import ContactRules, OptedIn, Outcome, Page, Window
 from mcimport.models.records import DeadLetter, ListRow, Run, SpotCheck
-from mcimport.models.results import Comparison
+from mcimport.models.results import Comparison, RunCounts
 from mcimport.report.reporter import Reporter
 from mcimport.services.connections import ClientServices
 from mcimport.services.mailchimp.windows import NEVER, optins_new_since
@@ -35,7 +35,7 @@ class ListRun:
     Attributes:
         row: what is remembered of the list at this destination; read again after each run.
         run_ids: the runs of this call, in order.
-        warnings, lacking, unsendable, spot_check, comparison: see `ListResult`.
+        earlier, warnings, lacking, unsendable, spot_check, comparison: see `ListResult`.
         remarks: on how many members a remark was made, by its key in `remarks.REMARKS`.
         permissions: the texts of the marketing permissions that members have.
         perhaps_held: an earlier run of this state file may have pushed contacts.
@@ -51,6 +51,7 @@ class ListRun:
     engine: Engine
     dry_run: bool
     run_ids: list[int] = field(default_factory=list)
+    earlier: RunCounts = field(default_factory=RunCounts)
     warnings: dict[str, None] = field(default_factory=dict)
     lacking: Counter[str] = field(default_factory=Counter)
     unsendable: Counter[str] = field(default_factory=Counter)
@@ -60,6 +61,7 @@ class ListRun:
     is_lent: bool = False
     spot_check: SpotCheck | None = None
     comparison: Comparison | None = None
+    _step: str = ""
     _fields: LazyListFields | None = None
 
     def begin(self, run_id: int) -> None:
@@ -68,6 +70,36 @@ class ListRun:
         self.services.meter.drain()  # requests made after the end of the last run belong to no run
         self.services.trace.begin(self.list_key, run_id)
         self.reporter.begun(self.client.name, self.list_key, run_id)
+
+    @contextlib.contextmanager
+    def step(self, words: str) -> Iterator[None]:
+        """Reports in these words what the block does that is not counted in pages."""
+        before, self._step = self._step, words
+        self._report_step()
+        try:
+            yield
+        finally:
+            self._step = before
+            self._report_step()
+
+    def settle(self, seconds: float) -> None:
+        """Waits so long for Ometria to validate what was pushed. Raises InterruptedRunError."""
+        if seconds > 0:
+            self.reporter.settles(self.client.name, self.list_key, seconds)
+            self.services.stop.requested.wait(seconds)
+            self._report_step()
+        self.services.mailchimp.check_not_stopped()
+
+    def looks_up(self, contacts: int) -> None:
+        """Reports that so many more contacts are being looked up in Ometria, from any thread; below 0: were."""
+        self.reporter.looks_up(self.client.name, self.list_key, contacts)
+
+    def finishes(self, pages: int) -> None:
+        """Reports how many pages may still end once a stop was requested."""
+        self.reporter.finishes(self.client.name, self.list_key, pages)
+
+    def _report_step(self) -> None:
+        self.reporter.step(self.client.name, self.list_key, self._step)
 
     def refresh(self) -> None:
         """Reads again what is remembered of the list."""
@@ -154,7 +186,7 @@ def execute(
     run = runs.get(list_run.state, run_id)
     if list_run.client.ometria.force_optin:
         list_run.warn("force_optin is on: consent sent from here overrides every other source of consent in Ometria")
-    list_run.reporter.planned(list_run.client.name, list_run.list_key, run.kind, run.members_total, len(windows))
+    _report_plan(list_run, run, len(windows))
     # Earlier versions did not write down from when on an opt-in is new.
     new_since = optins_new_since(list_run.row)
     windows = [window if window.new_since is not None else replace(window, new_since=new_since) for window in windows]
@@ -167,6 +199,13 @@ def execute(
     done = runs.finish(list_run.state, run_id, "completed", usage=usage, is_silenced=is_silenced)
     list_run.refresh()
     return done
+
+
+def _report_plan(list_run: ListRun, run: Run, left: int) -> None:
+    """Reports of how much the run consists, and how far it has come already. `left`: windows to process."""
+    where = (list_run.client.name, list_run.list_key, run.kind)
+    done = run.windows_total - left
+    list_run.reporter.planned(*where, run.members_total, run.windows_total, read=run.members_read, done=done)
 
 
 @contextlib.contextmanager
@@ -215,6 +254,8 @@ def _spec(list_run: ListRun, run: Run, rules: ContactRules, event_budget: EventB
         state_id=list_run.state.state_id,
         warn=list_run.warn,
         waits=lambda words: list_run.reporter.waits(list_run.client.name, list_run.list_key, words),
+        looks_up=list_run.looks_up,
+        finishes=list_run.finishes,
         lent=list_run.note_lent,
         given_back=lambda: elsewhere.end(list_run.state, list_run.client.name),
     )

@@ -33,7 +33,8 @@ def result_of(
     return replace(
         blank,
         runs=done,
-        windows_done=sum(run_windows.count_done(run_windows.of_run(list_run.state, run.id)) for run in done),
+        earlier=list_run.earlier,
+        windows_done=_windows_done(list_run, done),
         dead_letters=len(written),
         affected=affected(written),
         ceiling=float(client.ometria.requests_per_second * client.ometria.batch),
@@ -47,6 +48,11 @@ def result_of(
         hints=_hints(list_run, done),
         spot_check=list_run.spot_check,
     )
+
+
+def _windows_done(list_run: ListRun, done: Sequence[Run]) -> int:
+    of_runs = sum(run_windows.count_done(run_windows.of_run(list_run.state, run.id)) for run in done)
+    return of_runs - (list_run.earlier.windows_total - list_run.earlier.windows_dead)
 
 
 def status_of(error: McimportError | None) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from mcimport.errors import InterruptedRunError, ServiceTimeoutError
 from mcimport.errors.machine import as_ours
 from mcimport.models.records import SampledContact, SpotCheck
+from mcimport.report.format import pluralize
 from mcimport.report.reconcile_summary import missing_line
 from mcimport.services.ometria.contacts import Contacts, UnknownContactError
 from mcimport.state import spot_checks
@@ -51,7 +52,8 @@ def _look(list_run: ListRun, sample: Sequence[SampledContact], now: int) -> Spot
     ids = [f"{list_run.list_key}-{contact.member_id}".lower() for contact in sample]
     missing, reason = None, ""
     try:
-        missing = _missing(list_run.services.contacts, list_run.row.collection, ids)
+        with list_run.step(f"reading back {pluralize(len(ids), 'contact')} of earlier runs from Ometria"):
+            missing = _missing(list_run.services.contacts, list_run.row.collection, ids)
     except InterruptedRunError:
         raise
     except Exception as error:  # noqa: BLE001 - whatever it is, no sync fails for a look

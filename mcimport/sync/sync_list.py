@@ -19,7 +19,7 @@ from mcimport.errors import ConfigError, ServiceDownError, UnknownListError
 from mcimport.errors.machine import beside
 from mcimport.models import SWEEPS, RunKind
 from mcimport.models.records import Run
-from mcimport.models.results import ListResult
+from mcimport.models.results import ListResult, RunCounts
 from mcimport.report.format import moment_utc
 from mcimport.services import contacts_held
 from mcimport.services.mailchimp import windows
@@ -164,7 +164,14 @@ def _finish(list_run: ListRun, options: SyncOptions, unfinished: Run) -> None:
                 first_sync.begin(list_run, first_sync.present(list_run))
             check_some_pushed(list_run, unfinished.id)
         left = run_windows.pending(list_run.state, unfinished.id)
+        list_run.earlier = _done_before(unfinished, len(left))
         execute(list_run, unfinished.id, left, {}, afterwards=partial(_check, list_run))
+
+
+def _done_before(run: Run, left: int) -> RunCounts:
+    """Returns what an earlier call did of a run. `left`: its windows that are still to be processed."""
+    done = RunCounts(*(getattr(run, name) for name in RunCounts.__struct_fields__))
+    return replace(done, members_total=run.members_read, windows_total=run.windows_total - left)
 
 
 def _beginning(list_run: ListRun, options: SyncOptions) -> _Beginning:
@@ -230,9 +237,13 @@ def _begin_now(list_run: ListRun) -> None:
 
 def _plan(list_run: ListRun, beginning: _Beginning) -> SweepPlan:
     """Plans the windows of both sweeps and, in an incremental run, of the dead letters that are due."""
-    firsts = _first_pages(list_run, beginning)
+    with list_run.step("reading the first page from Mailchimp"):
+        firsts = _first_pages(list_run, beginning)
     _note_sms(list_run, firsts)
-    with beside(partial(plan_sweeps, list_run, list_run.services.mailchimp, firsts)) as planned:
+    with (
+        list_run.step("looking up where the time ranges begin"),
+        beside(partial(plan_sweeps, list_run, list_run.services.mailchimp, firsts)) as planned,
+    ):
         first_sync.begin(list_run, firsts[0].page)
         plan = planned()
     new_since = windows.optins_new_since(list_run.row)

@@ -308,6 +308,8 @@ def errand_of(client: Client, services: ClientServices) -> RunSpec:
         state_id="m",
         warn=print,
         waits=print,
+        looks_up=print,
+        finishes=print,
         lent=lambda: None,
         given_back=lambda: None,
     )

@@ -29,13 +29,14 @@ from mcimport.errors import (
 )
 from mcimport.models import Outcome, Window
 from mcimport.models.records import Run
-from mcimport.models.results import ListResult
+from mcimport.models.results import ListResult, RunCounts
 from mcimport.report.console import make_reporter
 from mcimport.report.format import age, clock, duration, escape, moment, pluralize, span, spark
 from mcimport.report.live_display import MOST_ROWS, render
 from mcimport.report.progress import ProgressTracker
 from mcimport.report.summary import error_lines, json_line, short_lines, summary_line, title, verdict
 from mcimport.report.totals_table import rows, total_line
+from report.screen import Screen
 
 BEGAN = 1_795_000_000  # 2026-11-18 11:06:40 UTC
 BUSY = BusyError("acme: another mcimport is already running for this client")
@@ -102,6 +103,7 @@ class Terminal(io.StringIO):
 
     def __init__(self) -> None:
         super().__init__()
+        self.screen = Screen(120, 40)
         self.drawn = Event()
 
     def isatty(self) -> bool:
@@ -110,6 +112,7 @@ class Terminal(io.StringIO):
     def write(self, text: str) -> int:
         if "contacts/s" in text:
             self.drawn.set()
+        self.screen.write(text)
         return super().write(text)
 
 
@@ -249,10 +252,49 @@ def test_what_there_is_to_look_at_follows() -> None:
     assert hint.endswith("not a valid value at root > lastname (2 times)")
 
 
-def test_a_resumed_run_has_no_speed() -> None:
-    """Its contacts went out in two calls, and the time of one of them is not known."""
-    resumed = run(started_at=BEGAN - 3_600)
-    assert "/s" not in summary_line(result(resumed))
+RESUMED = result(
+    run(members_total=8_640, members_read=8_640, contacts_pushed=8_620, windows_total=10),
+    run(id=8, kind="incremental", members_total=2, members_read=2, contacts_pushed=2, windows_total=1),
+    earlier=RunCounts(8_039, 8_039, 7, 8_030, 2, 6_000, 2_000, 0, 9),
+    windows_done=2,
+    seconds=3.0,
+)
+
+
+def test_the_numbers_of_a_resumed_run_are_those_of_this_call() -> None:
+    """What an earlier call had done is neither counted nor in the speed, but said: where the run was resumed."""
+    assert short_lines(RESUMED) == [
+        "acme 1a2d7ebf82  592 imported in 3 s, 13 skipped, 4 rejected; resumed at 8,039 of 8,640 members (runs 7 and 8)"
+    ]
+    for words in ("603 members read, 592 contacts pushed (197/s", "2 of 2 time ranges; resumed at 8,039 of 8,640"):
+        assert words in summary_line(RESUMED)
+    document = json.loads(json_line(RESUMED))
+    assert [document[name] for name in ("members_total", "members_read", "contacts_pushed")] == [603, 603, 592]
+
+
+def test_a_run_of_which_all_was_read_before_is_not_said_to_have_changed_nothing() -> None:
+    """A first sync that was cut off after its last page has imported the list, in two calls."""
+    none = {"members_total": 0, "members_read": 0, "contacts_pushed": 0, "windows_total": 0}
+    nothing = run(id=8, kind="incremental", since=BEGAN - 60, **none)
+    counts = {name: getattr(run(), name) for name in RunCounts.__struct_fields__}
+    assert verdict(result(run(), nothing, earlier=RunCounts(**counts))) == "completed"
+
+
+@pytest.mark.parametrize(
+    ("pushed", "words"),
+    [
+        (0, "stopped after 34 s, before both sides were compared"),
+        (120, "stopped after 34 s, before it was seen in Ometria which of 120 pushed fixes arrived"),
+    ],
+)
+def test_a_comparison_that_was_stopped_says_what_it_did_not_come_to(pushed: int, words: str) -> None:
+    """It imports nothing, so it does not count what was imported; and it starts over."""
+    compared = run(kind="reconcile", status="interrupted", contacts_pushed=pushed)
+    stopped = result(compared, status="interrupted", error=InterruptedRunError("stopped"))
+    again = "  `mcimport reconcile 1a2d7ebf82` starts over."
+    assert short_lines(stopped) == [f"acme 1a2d7ebf82  {words} (run 7)", again]
+    assert summary_line(stopped) == f"acme 1a2d7ebf82, run 7: {words}"
+    assert error_lines(stopped) == [f"acme 1a2d7ebf82, run 7: {words}. {again.strip()}"]
 
 
 @pytest.mark.parametrize(
@@ -385,6 +427,7 @@ def test_hundreds_of_lists_in_which_nothing_happened_share_a_row() -> None:
 def test_a_dry_run_says_that_nothing_was_pushed_and_nothing_remembered(terminal: Terminal, *, screen: bool) -> None:
     """Neither the counts nor the dead letters of a dry run can be taken for real ones."""
     said = told(result(run(), dry_run=True, dead_letters=1), stream=terminal if screen else None, dry=True)
+    said = terminal.screen.lines if screen else said
     text = "\n".join(said)
     assert said[-1] == "Dry run: nothing was pushed or recorded."
     assert "none pushed" in text
@@ -482,26 +525,7 @@ def test_a_terminal_shows_progress_and_ends_with_a_short_line(terminal: Terminal
         assert terminal.drawn.wait(60)
         listener.ended(result(run()))
     assert "100 of 25,000" in terminal.getvalue()
-    assert [line for line in left_on_screen(terminal.getvalue()) if line.strip()] == short_lines(result(run()))
-
-
-def left_on_screen(text: str) -> list[str]:
-    """The lines that a terminal shows in the end: what was drawn over, or erased, is gone."""
-    lines, line, column = [""], 0, 0
-    for part in re.findall(r"\x1b\[[0-9;?]*[A-Za-z]|\r|\n|[^\x1b\r\n]+", text):
-        if part == "\n":
-            line, column = line + 1, 0
-            lines += [""] * (line + 1 - len(lines))
-        elif part == "\r":
-            column = 0
-        elif part == "\x1b[2K":
-            lines[line] = ""
-        elif found := re.fullmatch(r"\x1b\[(\d*)A", part):
-            line -= int(found[1] or 1)
-        elif not part.startswith("\x1b"):
-            lines[line] = lines[line][:column].ljust(column) + part + lines[line][column + len(part) :]
-            column += len(part)
-    return lines
+    assert terminal.screen.lines == short_lines(result(run()))
 
 
 @pytest.mark.parametrize(("as_json", "term"), [(True, "xterm"), (False, "dumb")], ids=["json", "dumb terminal"])

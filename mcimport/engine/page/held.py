@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Literal
 
@@ -60,10 +60,18 @@ class HeldLookups:
         imported_until: members whose last change is in this second or before were imported by an earlier run; None:
             that is not known.
         left: how many members may still be looked up.
+        looks_up: see `RunSpec`.
     """
 
-    def __init__(self, contacts: Contacts, imported_until: int | None, left: LookUps) -> None:
+    def __init__(
+        self,
+        contacts: Contacts,
+        imported_until: int | None,
+        left: LookUps,
+        looks_up: Callable[[int], None] = lambda _: None,
+    ) -> None:
         self._contacts = contacts
+        self._looks_up = looks_up
         self._imported_until = imported_until
         self._left = {"NOT_SPECIFIED": left.consents, "EXPLICITLY_OPTEDOUT": left.dates}
         self._failures = 0
@@ -87,8 +95,9 @@ class HeldLookups:
         open_ = [contact for contact in contacts if depends(contact)]
         if not open_:
             return CheckedContacts(tuple(contacts))
+        self._looks_up(len(open_))
         with decode_slot.released(), ThreadPoolExecutor(min(AT_ONCE, len(open_)), thread_name_prefix="held") as pool:
-            found = dict(zip((contact.id for contact in open_), pool.map(self._look_up, open_), strict=True))
+            found = dict(zip((contact.id for contact in open_), pool.map(self._counted, open_), strict=True))
         seen = {contact_id: sight for contact_id, (sight, _) in found.items()}
         asked = Counter(contact.marketing_optin for contact in open_ if found[contact.id][1])
         unknown = Counter(contact.marketing_optin for contact in open_ if seen[contact.id] == "unknown")
@@ -98,6 +107,12 @@ class HeldLookups:
             unknown=unknown["NOT_SPECIFIED"],
             asked=LookUps(asked["NOT_SPECIFIED"], asked["EXPLICITLY_OPTEDOUT"]),
         )
+
+    def _counted(self, contact: Contact) -> tuple[Sight, bool]:
+        try:
+            return self._look_up(contact)
+        finally:
+            self._looks_up(-1)
 
     def _look_up(self, contact: Contact) -> tuple[Sight, bool]:
         """Returns what Ometria holds, and whether it was asked."""

@@ -95,7 +95,8 @@ class HttpClient:
         """
         began, status = time.monotonic(), 0
         try:
-            answer = self._answer(method, self._target(path, params), body, on_sent)
+            with self.trace.sending(self.service):
+                answer = self._answer(method, self._target(path, params), body, on_sent)
             status = answer.status
         finally:
             self.trace.request(method, self.service, path, params, status, time.monotonic() - began)

@@ -7,7 +7,14 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from mcimport.models.retries import Retry
 from mcimport.version import __version__
+
+RetrySink = Callable[[str, Retry | None], None]
+"""Takes the key of a list, and the retry that the calling thread waits for; None: the request has ended."""
+
+RequestSink = Callable[[str, str, int], None]
+"""Takes the key of a list, a service, and by how much the number of requests rises that wait for its response."""
 
 EventSink = Callable[[str, Mapping[str, Any]], None]
 """Takes the name of an event and what belongs to it."""
@@ -21,13 +28,23 @@ class RequestLog:
 
     Args:
         tell: is called with every request and every retry; None: nothing is logged.
+        on_retry: is called before the pause of each retry, and at the end of a request that was tried again.
+        on_request: is called with 1 before each request, and with -1 after it.
 
     `agent`: the User-Agent of its requests.
     """
 
-    def __init__(self, client: str, tell: EventSink | None = None) -> None:
+    def __init__(
+        self,
+        client: str,
+        tell: EventSink | None = None,
+        on_retry: RetrySink = lambda _key, _retry: None,
+        on_request: RequestSink = lambda _key, _service, _change: None,
+    ) -> None:
         self._client = client
         self._tell = tell
+        self._on_retry = on_retry
+        self._on_request = on_request
         self._place: dict[str, Any] = {}
         self._thread = threading.local()
         self.agent = f"mcimport/{__version__}"
@@ -52,6 +69,16 @@ class RequestLog:
         finally:
             self._thread.number = None
 
+    @contextmanager
+    def sending(self, service: str) -> Iterator[None]:
+        """Tells at once that a request is sent in the block."""
+        list_key = self._place.get("list", "")
+        self._on_request(list_key, service, 1)
+        try:
+            yield
+        finally:
+            self._on_request(list_key, service, -1)
+
     def request(
         self, method: str, service: str, path: str, params: Mapping[str, str] | None, status: int, seconds: float
     ) -> None:
@@ -64,6 +91,10 @@ class RequestLog:
                 "status": status,
             }
             self._tell("request", {**self._where(), **what, "seconds": round(seconds, 3)})
+
+    def retrying(self, retry: Retry | None) -> None:
+        """Tells at once that this thread waits for a retry or, with None, that the request has ended."""
+        self._on_retry(self._place.get("list", ""), retry)
 
     def retry(self, service: str, reason: str, seconds: float) -> None:
         """Logs that a request is tried again after a pause of so many seconds."""

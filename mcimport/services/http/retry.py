@@ -13,6 +13,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from mcimport.errors import InterruptedRunError, RetriableError, ServiceTimeoutError, ThrottledError
+from mcimport.models.retries import Retry
 from mcimport.services.http import decode_slot
 from mcimport.services.http.shutdown import StopSignal
 
@@ -30,6 +31,7 @@ class RetryPolicy(Struct, frozen=True, eq=False):
         wait: seconds between two tries; more where the server asks for more (`Retry-After`).
         busy_for: seconds for which one request may find the account busy before that counts as a failure;
             None: without end.
+        retrying: is called before each pause, and with None when a request has ended that was tried again.
         retried: is called after each pause, with its seconds and the error that caused it.
     """
 
@@ -37,6 +39,7 @@ class RetryPolicy(Struct, frozen=True, eq=False):
     retries: int = 3
     wait: float = 5.0
     busy_for: float | None = None
+    retrying: Callable[[Retry | None], None] = lambda _: None
     retried: Callable[[float, BaseException | None], None] = lambda _, __: None
 
     def no_retry(self) -> RetryPolicy:
@@ -60,6 +63,7 @@ def call_with_retry(policy: RetryPolicy, work: Callable[[], T], *, fail_fast_on_
         return work()
 
     def pause(seconds: float) -> None:
+        policy.retrying(state.announced(seconds))
         began = time.monotonic()
         with decode_slot.released():
             policy.stop.requested.wait(seconds)
@@ -70,7 +74,11 @@ def call_with_retry(policy: RetryPolicy, work: Callable[[], T], *, fail_fast_on_
     if fail_fast_on_timeout:
         worth &= tenacity.retry_if_not_exception_type(ServiceTimeoutError)
     retrying = tenacity.Retrying(retry=worth, stop=state.exhausted, wait=state.pause, sleep=pause, reraise=True)
-    return retrying(attempt)
+    try:
+        return retrying(attempt)
+    finally:
+        if state.error is not None:
+            policy.retrying(None)
 
 
 @dataclass
@@ -99,6 +107,12 @@ class _RetryState:
             pause = asked or (min(BUSY_MOST, BUSY_FIRST * 1.6 ** min(self.refusals - 1, 20)))
             return min(pause, math.inf if self.policy.busy_for is None else self.policy.busy_for)
         return max(asked, self.policy.wait)
+
+    def announced(self, seconds: float) -> Retry:
+        """Returns what comes after the failure, and a pause of so many seconds."""
+        if isinstance(self.error, ThrottledError):
+            return Retry(str(self.error), seconds, self.refusals + 1)
+        return Retry(str(self.error), seconds, self.failures + 1, self.policy.retries + 1)
 
     def _busy_too_long(self) -> bool:
         now = time.monotonic()

@@ -28,7 +28,7 @@ class ServiceRequests:
     meter: UsageMeter = field(default_factory=UsageMeter, kw_only=True)
 
     def __post_init__(self) -> None:
-        self.policy = replace(self.policy, retried=self._note_retry)
+        self.policy = replace(self.policy, retrying=self.http.trace.retrying, retried=self._note_retry)
 
     def close(self) -> None:
         self.http.close()

@@ -27,7 +27,7 @@ from mcimport.sync.dead_letter_windows import watched
 from mcimport.sync.first_sync import is_sms_known
 from mcimport.sync.list_run import ListRun
 from mcimport.sync.reconcile.fingerprints import is_texted
-from mcimport.sync.sweep_plan import plan_sweeps, read_first
+from mcimport.sync.sweep_plan import FirstPage, SweepPlan, plan_sweeps, read_first
 
 MOST_ARCHIVED = 1_000  # members who are looked up one by one; some four minutes, at Ometria's 4 reads a second
 MOST_UNKNOWN = 3  # members of whom Ometria does not tell whether it holds them; after these it is not asked any more
@@ -71,10 +71,20 @@ class _Check:
         Raises what the services raise, and StateError.
         """
         list_run = self._list_run
-        first = read_first(list_run, list_run.services.mailchimp, "archived", None)
-        if first.page.total > MOST_ARCHIVED:
-            return False
-        plan = plan_sweeps(list_run, list_run.services.mailchimp, [first])
+        with list_run.step("reading the archived members from Mailchimp"):
+            first = read_first(list_run, list_run.services.mailchimp, "archived", None)
+            if first.page.total > MOST_ARCHIVED:
+                return False
+            plan = plan_sweeps(list_run, list_run.services.mailchimp, [first])
+        list_run.looks_up(first.page.total)
+        try:
+            self._look_up(first, plan)
+        finally:
+            list_run.looks_up(-first.page.total)  # members of pages that failed, too
+        return self._is_whole
+
+    def _look_up(self, first: FirstPage, plan: SweepPlan) -> None:
+        list_run = self._list_run
         is_known = runs.has_pushed_to_account(list_run.state, list_run.row)
         sender = BatchSender(list_run.services.ometria, account_known_good=is_known)
         context = replace(
@@ -89,12 +99,13 @@ class _Check:
             *(self._record, list_run.services),
             workers=list_run.client.mailchimp.connections,
             pages={NO_NUMBER: first.page} if first.is_whole else {},
+            finishes=list_run.finishes,
         )
-        return self._is_whole
 
     def _converted(self, member: Member, _new_since: int | None) -> Conversion:
         """Converts a member whom Ometria holds with a consent; called in threads."""
         held = self._held(member)
+        self._list_run.looks_up(-1)
         if held is None or (held.marketing_optin == "EXPLICITLY_OPTEDOUT" and not is_texted(held)):
             return Skipped("not opted in in Ometria")
         converted = self._convert(member)

@@ -75,13 +75,16 @@ class Comparer:
         self._read_back(self._note_held, scanned.total)
         if differences.fill_suspects(self.due):
             # Members who changed meanwhile are beyond `until`, and need not be looked up one by one.
-            self._scan(scanned.until - windows.OVERLAP)
+            with self.list_run.step("reading the members who changed meanwhile from Mailchimp"):
+                self._scan(scanned.until - windows.OVERLAP)
             differences.join()
         if differences.fill_suspects(self.due):
-            self._look_again()
+            with self.list_run.step("looking up in Mailchimp, one by one, who differs"):
+                self._look_again()
             self._wait_for_ometria()
             differences.forget_held()
-            self._read_back(self._note_held_again, scanned.total)
+            with self.list_run.step("reading Ometria's contacts again, as some differ"):
+                self._read_back(self._note_held_again, scanned.total)
             differences.settle(self.due)
         return self._comparison()
 
@@ -109,12 +112,14 @@ class Comparer:
     def _read_back(self, take: Callable[[list[HeldContact]], None], total: int) -> None:
         """Reads the whole collection from Ometria, a page at a time; `total`: about so many contacts of the list."""
         list_run = self.list_run
-        list_run.reporter.planned(list_run.client.name, list_run.list_key, "reconcile", total, 1)
+        where = (list_run.client.name, list_run.list_key)
+        list_run.reporter.reads_back(*where, total)
         listing = list_run.services.contacts.listing(self.lookup.rules.collection)
         for self.pages, page in enumerate(listing, 1):
             take(page)
-            list_run.reporter.read_back(list_run.client.name, list_run.list_key, len(page))
-        list_run.reporter.read_back(list_run.client.name, list_run.list_key, 0, is_last=True)
+            of_list = len(contacts_of_list(page, list_run.list_key))
+            list_run.reporter.read_back(*where, len(page), of_list)
+        list_run.reporter.read_back(*where, 0, 0, is_last=True)
         if listing.others:
             list_run.warn(
                 "Ometria did not filter its contacts by collection: all of them were read, with"
@@ -151,8 +156,7 @@ class Comparer:
             self.list_run.warn(
                 f"waited {duration(pause)} until Ometria had processed what was pushed to it just before"
             )
-        self.list_run.services.stop.requested.wait(max(0.0, pause))
-        self.list_run.services.mailchimp.check_not_stopped()
+        self.list_run.settle(pause)
 
     # ---- what came of it
 

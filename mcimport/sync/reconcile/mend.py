@@ -75,8 +75,7 @@ class Mend:
         settling, of_held = self._list_run.client.reconcile.settling, self._lookup.fingerprinter.of_held
         pause = settling if self._has_pushed else 0.0
         for _ in range(LOOKS):
-            self._list_run.services.stop.requested.wait(pause)
-            self._list_run.services.mailchimp.check_not_stopped()
+            self._list_run.settle(pause)
             unseen = ((ids, kind == "gone") for kind in get_args(Kind) for ids in self._pushes.unseen(kind, AT_ONCE))
             pages = self._reader.read(self._pushes.count_unseen(), unseen)
             self._pushes.note_look({own_id: of_held(held) for own_id, held in page.items()} for page in pages)

@@ -71,8 +71,9 @@ def reconcile_list(list_run: ListRun, options: ReconcileOptions, session: SyncSe
         record_failure(list_run, run_id),
         closing(DifferenceTable(list_run.state.path.parent)) as differences,
     ):
-        check_both_sides(list_run)
-        comparer = Comparer(MemberLookup(list_run), run_id, differences, session.clients)
+        with list_run.step("looking for the list in Mailchimp and Ometria"):
+            check_both_sides(list_run)
+            comparer = Comparer(MemberLookup(list_run), run_id, differences, session.clients)
         found = replace(comparer.compare(), is_opting_in=options.opt_in)
         if options.take_ids is not None:
             options.take_ids(list_run.client.name, list_run.list_key, differences.every_id())
@@ -92,17 +93,20 @@ def _mended(comparer: Comparer, options: ReconcileOptions, found: Comparison, se
     list_run = comparer.list_run
     list_run.services.mailchimp.check_not_stopped()
     refusal = "" if options.is_forced else _too_many(list_run, found)
-    if not refusal and options.agree is not None and not options.agree(list_run.client, list_run.list_key, found):
-        refusal = "nothing was fixed: you did not confirm it"
+    if not refusal and options.agree is not None:
+        with list_run.reporter.paused():
+            is_agreed = options.agree(list_run.client, list_run.list_key, found)
+        refusal = "" if is_agreed else "nothing was fixed: you did not confirm it"
     if refusal:
         return replace(found, refusal=refusal)
     if list_run.row.accepted_at is None:
         first_sync.begin(list_run, first_sync.present(list_run))
-    with ExitStack() as opened:
+    with ExitStack() as opened, list_run.step(f"fixing {found.differing:,} differences"):
         elsewhere = ElsewhereSubscribed(comparer, session.accounts, opened)
         mend = Mend(comparer, elsewhere, is_opting_in=options.opt_in)
         mend.all()
-    mend.verify()
+    with list_run.step("reading back from Ometria what was fixed"):
+        mend.verify()
     pushes = comparer.differences.pushes
     return replace(found, mended=pushes.count_seen(), not_taken=pushes.not_taken(SHOWN))
 

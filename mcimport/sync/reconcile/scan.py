@@ -36,9 +36,10 @@ def scan(lookup: MemberLookup, differences: DifferenceTable, since: int | None, 
     `run_id`: the windows are recorded in this run's log; None: in none.
     """
     list_run = lookup.list_run
-    firsts = [read_first(list_run, lookup.mailchimp, sweep, since) for sweep in SWEEPS]
+    with list_run.step("reading the first pages from Mailchimp"):
+        firsts = [read_first(list_run, lookup.mailchimp, sweep, since) for sweep in SWEEPS]
+        plan = plan_sweeps(list_run, lookup.mailchimp, firsts)
     listed = firsts[0].page
-    plan = plan_sweeps(list_run, lookup.mailchimp, firsts)
     if run_id is not None:
         list_run.warn(listed.clock_warning)
         runs.plan(list_run.state, run_id, plan.until, plan.total, plan.windows)
@@ -58,6 +59,7 @@ def scan(lookup: MemberLookup, differences: DifferenceTable, since: int | None, 
         *(plan.windows, record, list_run.services),
         workers=list_run.client.mailchimp.connections,
         pages=plan.pages,
+        finishes=list_run.finishes,
     )
     return ScanResult(plan.until, listed.total, tuple(unread))
 

@@ -16,6 +16,7 @@ from mcimport.errors import (
     ThrottledError,
     UnreachableError,
 )
+from mcimport.models.retries import Retry
 from mcimport.services.http import retry
 from mcimport.services.http.retry import RetryPolicy, call_with_retry
 from mcimport.services.http.shutdown import StopSignal
@@ -170,3 +171,23 @@ def test_once_a_stop_is_asked_for_a_page_in_flight_may_still_end_but_is_not_trie
     with pytest.raises(InterruptedRunError):
         call_with_retry(RetryPolicy(stop), nothing)
     assert nothing.tries == 0
+
+
+def test_each_retry_is_announced_before_its_pause_and_its_end_after_it(clock: Clock) -> None:
+    """Why, which try of how many, or without a number where the account is busy; whether it ends well or not."""
+    told: list[Retry | None] = []
+    policy = RetryPolicy(clock.stop(), retries=2, wait=5, retrying=told.append)
+    assert call_with_retry(policy, Work(broken(), busy(retry_after=90.0), broken())) == "done"
+    assert [found and (found.seconds, found.attempt, found.attempts) for found in told] == [
+        (5.0, 2, 3),
+        (90.0, 2, None),
+        (5.0, 3, 3),
+        None,
+    ]
+    told.clear()
+    with pytest.raises(RetriableError):
+        call_with_retry(policy, Work(*(broken() for _ in range(3))))
+    assert [found and found.reason for found in told] == ["broken", "broken", None]
+    told.clear()
+    assert call_with_retry(policy, Work()) == "done"
+    assert told == []
