@@ -203,6 +203,7 @@ def _from_table(name: str, table: ClientTable, file: File, context: _Context) ->
         fields=MappingProxyType(merge_fields(file.fields, table.fields) if table.fields else file.fields),
         mailchimp_source=context.key(name, "mailchimp_api_key", table.mailchimp_api_key),
         ometria_source=context.key(name, "ometria_api_key", table.ometria_api_key),
+        url_variables=frozenset(filter(context.environ.get, (variables.MAILCHIMP_URL, variables.OMETRIA_URL))),
         overdue=notify.overdue,
         healthcheck_source=_notify_url_source(name, "healthcheck_url", healthcheck, context),
         webhook_source=_notify_url_source(name, "webhook_url", notify, context),

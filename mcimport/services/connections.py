@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from pydantic import SecretStr
 
-from mcimport.config import Client, data_centre
+from mcimport.config import Client, data_centre, variables
 from mcimport.errors import ConfigError
 from mcimport.services.http.client import HttpClient
 from mcimport.services.http.connection_limit import ConnectionLimit
@@ -136,6 +136,7 @@ class ConnectionPool:
             timeout=client.mailchimp.timeout,
             trace=trace,
             may_send=self.may_send,
+            variable=_if_set(client, variables.MAILCHIMP_URL),
         )
         with self._lock:
             account = client.mailchimp.account or key.get_secret_value()
@@ -155,6 +156,7 @@ class ConnectionPool:
             timeout=client.ometria.timeout,
             trace=trace,
             may_send=self.may_send,
+            variable=_if_set(client, variables.OMETRIA_URL),
         )
         policy = RetryPolicy(stop, client.retry.retries, client.retry.wait, self.busy_for)
         pushes, reads = self._limiters(client)
@@ -168,6 +170,10 @@ class ConnectionPool:
         pushes, reads = RateLimiter(float(settings.requests_per_second)), RateLimiter(float(settings.reads_per_second))
         with self._lock:
             return self._rate_limits.setdefault(account, (pushes, reads))
+
+
+def _if_set(client: Client, variable: str) -> str:
+    return variable if variable in client.url_variables else ""
 
 
 def _authorization(client: Client, key: SecretStr) -> str:

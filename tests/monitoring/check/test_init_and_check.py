@@ -303,6 +303,25 @@ def test_check_names_variables_that_replace_what_the_file_says(
     assert "MCIMPORT_OMETRIA_URL is set" in importer("check", "--offline").out
 
 
+def test_an_error_names_the_address_it_speaks_of_and_the_variable_that_replaced_it(
+    make_importer: MakeImporter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An address without its end is asked after; one where nothing listens is named; so in `lists`."""
+    importer = make_importer()
+    address = importer.sandbox.ometria_url.removesuffix("/v2")
+    monkeypatch.setenv("MCIMPORT_MAILCHIMP_URL", address)
+    monkeypatch.setenv("MCIMPORT_OMETRIA_URL", address)
+    wrong = {one["subject"]: one for one in importer("check", "--json").lines if one["verdict"] == "bad"}
+    assert wrong["Mailchimp key"]["words"] == f"nothing answers to /ping at {address} (404)"
+    assert wrong["Mailchimp key"]["mend"] == "Does MCIMPORT_MAILCHIMP_URL end in /3.0?"
+    assert wrong["Ometria key"]["words"] == f"nothing answers to /push/_errors at {address} (404)"
+    assert wrong["Ometria key"]["mend"] == "Does MCIMPORT_OMETRIA_URL end in /v2?"
+    assert "Does MCIMPORT_MAILCHIMP_URL end in /3.0?" in importer("lists").err
+    monkeypatch.setenv("MCIMPORT_OMETRIA_URL", "http://127.0.0.1:1/v2")
+    shown = importer("check", "--json").out
+    assert "Is the network up, and is http://127.0.0.1:1 (from MCIMPORT_OMETRIA_URL) right?" in shown
+
+
 def test_check_notes_who_is_at_work_and_is_in_nobodys_way(make_importer: MakeImporter) -> None:
     """A sync that runs is no failure; and a look at the lock keeps no sync from beginning."""
     importer = make_importer(size=10)
