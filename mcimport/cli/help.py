@@ -78,7 +78,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "keys accept": ("mcimport keys accept acme",),
     "worker": ("mcimport worker --verbose",),
     "demo": ("mcimport demo",),
-    "sandbox": ("mcimport sandbox --size 1000",),
+    "sandbox": ("mcimport sandbox --size 1000", "mcimport sandbox --clients 3"),
 }
 
 
