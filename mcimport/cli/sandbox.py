@@ -65,12 +65,13 @@ def sandbox(  # noqa: PLR0913 - typer reads the signature: these are the sandbox
         raise ConfigError(f"port {port} cannot be used: {error.strerror}", hint="Choose another with --port.") from None
 
 
-def demo(size: Annotated[int, typer.Option(min=2_000, help="Number of invented members.")] = 25_000) -> int:
+def demo(size: Annotated[int, typer.Option(min=2_000, help="Number of invented members.")] = 25_000) -> None:
     """Shows the main job on the sandbox, start to finish, in under a minute; touches none of your data."""
     check_extra()
     from mcimport.cli.demo import run_demo  # noqa: PLC0415 - needs the extra
+    from mcimport.sandbox.settings import SandboxSettings  # noqa: PLC0415 - as above
 
-    return run_demo(size)
+    run_demo(SandboxSettings(size=size))
 
 
 def check_extra() -> None:
