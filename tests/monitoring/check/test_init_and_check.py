@@ -435,6 +435,24 @@ def test_check_asks_once_for_what_clients_share(make_importer: MakeImporter) -> 
     ]
 
 
+def test_check_notes_clients_that_share_an_ometria_account_and_names_them(make_importer: MakeImporter) -> None:
+    """By a line that was copied, perhaps; not where they name one account, nor where another client is looked at."""
+    importer = make_importer()
+    clients = configure_clients(importer, ["acme", "globex", "initech"], size=5)
+    keys = [f'ometria_api_key = "{clients[name]["ometria_key"]}"' for name in ("acme", "globex")]
+    text = importer.config.read_text().replace(keys[1], keys[0])
+    importer.config.write_text(text)
+
+    def notes(*options: str) -> list[str]:
+        found = importer("check", "--offline", "--json", *options).lines
+        return [one["words"] for one in found if (one["subject"], one["verdict"]) == ("Ometria account", "note")]
+
+    assert notes() == notes("--client", "globex") == ["the same key for 2 clients: acme, globex"]
+    assert notes("--client", "initech") == []
+    importer.config.write_text(f'[ometria]\naccount = "group"\n{text}')
+    assert notes() == []
+
+
 @pytest.mark.parametrize("side", ["mailchimp", "ometria"])
 @pytest.mark.parametrize("fault", ["429-retry-after", "html"])
 def test_check_waits_for_no_service_and_believes_no_other(
