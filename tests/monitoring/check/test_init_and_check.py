@@ -169,8 +169,8 @@ def test_init_without_answers_writes_its_example_of_a_client_in_comments(make_im
     assert importer("init").code == 0
     assert "clients" not in tomllib.loads(importer.config.read_text())
     result = importer("check", "--offline")
-    assert (result.code, "no client is configured" in result.err) == (2, True)
-    assert "`mcimport init --add`" in result.err
+    assert (result.code, "no client is configured" in result.out) == (2, True)
+    assert "`mcimport init --add`" in result.out
 
 
 def test_init_add_asks_again_for_what_is_there_already(tmp_path: Path) -> None:
@@ -387,6 +387,30 @@ def test_check_of_a_client_without_a_file_says_what_can_run(
     assert "MCIMPORT_MAILCHIMP_API_KEY is set: it is the client's key" in result.out
     importer("sync", importer.sandbox.list_key, bare=True)
     assert f"list {importer.sandbox.list_key}: " in importer("check", bare=True).out
+
+
+def test_check_crosses_settings_that_do_not_load(make_importer: MakeImporter) -> None:
+    """As any other finding, also for programs; the exit code is that of every command."""
+    importer = make_importer()
+    importer.configure(CONFIG.replace("[clients.acme]", "[clients.sms]") + 'ometria.collection = "optin:{{client}}"\n')
+    result = importer("check", "--json")
+    assert (result.code, list(bad(result)), result.err) == (2, ["configuration"], "")
+    assert "client sms: the collection for list" in bad(result)["configuration"]
+
+
+def test_check_crosses_a_list_whose_key_makes_a_collection_that_is_refused(
+    make_importer: MakeImporter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only a client who takes any list can have one; whatever else is wrong is found as well."""
+    importer = make_importer()
+    importer.sandbox.add_account(importer.sandbox.mailchimp_key, importer.sandbox.ometria_key, {"sms": 5})
+    for name, value in importer.variables.items():
+        monkeypatch.setenv(name, value)
+    importer.config.write_text("[state]\n")
+    assert importer("sync", "sms").code == 0
+    importer.config.write_text('[ometria]\ncollection = "optin:{list_key}"\n')
+    result = importer("check", "--json")
+    assert (result.code, list(bad(result))) == (1, ["list sms"])
 
 
 def test_check_says_which_variables_are_set_in_vain(
