@@ -152,6 +152,14 @@ def test_init_shows_what_it_will_write_and_takes_a_no(tmp_path: Path) -> None:
     assert "nothing was written" in screen
 
 
+def test_init_with_all_options_asks_nothing_on_a_terminal_either(tmp_path: Path) -> None:
+    """It shows what it writes, and the collection is the default."""
+    screen, code = typed(tmp_path, command=("init", *GIVEN))
+    assert (code, "?" in screen, "Collection" in screen) == (0, False, False)
+    assert re.search(r"  collection {2,}mailchimp\n", screen)
+    assert tomllib.loads((tmp_path / "mcimport.toml").read_text())["ometria"]["collection"] == "mailchimp"
+
+
 def test_init_notes_a_key_that_is_not_there_yet(make_importer: MakeImporter) -> None:
     """It may be set later, so it is no error, and standard output stays the commands to type."""
     importer = make_importer()
@@ -181,6 +189,7 @@ def test_init_add_asks_again_for_what_is_there_already(tmp_path: Path) -> None:
     screen, code = typed(tmp_path, *answers, command=("init", "--add"))
     assert (code, screen.count("Client name"), screen.count("Mailchimp list ids")) == (0, 2, 2)
     assert "Collection in Ometria [shop]" in screen
+    assert "Client name:" in screen  # without the name of the example, which the file has
     assert "Added the client globex to mcimport.toml" in screen
     assert tomllib.loads((tmp_path / "mcimport.toml").read_text())["clients"]["globex"] == {
         "lists": ["9f8e7d6c5b"],
