@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mcimport.cli import completion
 from mcimport.cli.exits import OK, USAGE
 from mcimport.cli.help import LineGroup, epilog
 from mcimport.cli.options import Options
@@ -38,7 +39,10 @@ def show(
     context: typer.Context,
     *,
     client: Annotated[
-        str | None, typer.Option("--client", metavar="NAME", help="Everything in force for this client.")
+        str | None,
+        typer.Option(
+            "--client", metavar="NAME", help="Everything in force for this client.", autocompletion=completion.clients
+        ),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON line per setting.")] = False,
 ) -> int:

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 from msgspec import Struct
 
+from mcimport.cli import completion
 from mcimport.cli.output import LogFormat, warn
 from mcimport.config import Settings, load, misspelt, referenced_variables, variables
 from mcimport.errors import ConfigError
@@ -54,7 +55,10 @@ def _warn_of_misspelt(references: Collection[str]) -> None:
         warn(words)
 
 
-CLIENTS = Annotated[list[str] | None, typer.Option("--client", metavar="NAME", help="Only this client; repeatable.")]
+CLIENTS = Annotated[
+    list[str] | None,
+    typer.Option("--client", metavar="NAME", help="Only this client; repeatable.", autocompletion=completion.clients),
+]
 LOG_FORMAT = Annotated[
     LogFormat,
     typer.Option(envvar=variables.LOG_FORMAT, help="Format of standard error: text for people, or one event per line."),
