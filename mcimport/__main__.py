@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 
@@ -15,7 +16,8 @@ def main() -> None:
         if sys.argv[1:] == ["--version"]:
             from mcimport.version import __version__  # noqa: PLC0415 - each command loads what it needs when needed
 
-            sys.stdout.write(f"mcimport {__version__}\n")
+            with contextlib.suppress(OSError):  # no reader, or a full disk, where Python keeps no output back
+                sys.stdout.write(f"mcimport {__version__}\n")
         else:
             _leave_out_what_no_command_needs()
             from mcimport.cli.app import main as run_command_line  # noqa: PLC0415 - as above

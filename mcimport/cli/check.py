@@ -8,10 +8,11 @@ from typing import Annotated, Any
 
 import typer
 
-from mcimport.cli.exits import FAILED, OK
+from mcimport.cli.exits import FAILED, OK, USAGE
 from mcimport.cli.options import CLIENTS, load_settings
 from mcimport.cli.output import ignore_broken_pipe
-from mcimport.monitoring.check.finding import Finding
+from mcimport.errors import ConfigError
+from mcimport.monitoring.check.finding import Finding, error_finding
 from mcimport.report import former_names
 
 MARKS = {"good": "\N{CHECK MARK}", "note": "\N{BULLET}", "bad": "\N{BALLOT X}"}
@@ -30,18 +31,26 @@ def check(
     from mcimport.monitoring.check.checkup import run_checks  # noqa: PLC0415 - loads the HTTP client; other commands start without it
     from mcimport.report.tables import is_plain, print_lines  # noqa: PLC0415 - as above
 
-    settings = load_settings(context, warns=False)
     signs = PLAIN_MARKS if is_plain(sys.stdout) else MARKS
-    bad = 0
-    clients = settings.chosen(client or [])
-    for finding in run_checks(settings, clients, offline=offline, environ=os.environ):
-        bad += finding.verdict == "bad"
+
+    def show(finding: Finding) -> None:
         with ignore_broken_pipe():
             if json:
                 read_state.write_json([_document(finding)])
             else:
                 print_lines(sys.stdout, _lines(finding, signs[finding.verdict]))
             sys.stdout.flush()  # so that each finding is seen as soon as it is known
+
+    try:
+        settings = load_settings(context, warns=False)
+    except ConfigError as error:
+        show(error_finding("", "configuration", error))
+        return USAGE
+    bad = 0
+    clients = settings.chosen(client or [])
+    for finding in run_checks(settings, clients, offline=offline, environ=os.environ):
+        bad += finding.verdict == "bad"
+        show(finding)
     if not json:
         print_lines(sys.stdout, [_conclusion(bad, any_list=any(owner.any_list for owner in clients), offline=offline)])
     return FAILED if bad else OK

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mcimport.cli import completion
 from mcimport.cli.exits import OK, USAGE
 from mcimport.cli.help import LineGroup, epilog
 from mcimport.cli.options import Options
@@ -38,7 +39,10 @@ def show(
     context: typer.Context,
     *,
     client: Annotated[
-        str | None, typer.Option("--client", metavar="NAME", help="Everything in force for this client.")
+        str | None,
+        typer.Option(
+            "--client", metavar="NAME", help="Everything in force for this client.", autocompletion=completion.clients
+        ),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON line per setting.")] = False,
 ) -> int:
@@ -89,11 +93,9 @@ def _check_client(origins: Origins, name: str) -> None:
 
 
 def _write_tables(origins: Origins, client: str | None) -> None:
-    from mcimport.report.tables import print_table  # noqa: PLC0415 - loads rich
-
     def write(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         typer.echo(title)
-        print_table(sys.stdout, Columns(tuple(heads), wrapped=heads[1]), rows)
+        _write_table(heads, rows)
         typer.echo()
 
     write("Configuration file:", _PLACE_HEADS, [(place.name, place.found) for place in origins.config])
@@ -104,6 +106,24 @@ def _write_tables(origins: Origins, client: str | None) -> None:
     write("Shared by all clients:", _HEADS, _rows(origins.shared, origins))
     for name, settings in origins.clients.items():
         write(f"Only for the client {name}:", _HEADS, _rows(settings, origins))
+
+
+def _write_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Writes a table; a value, the second column, that does not fit beside the others is whole below its row.
+
+    On a screen that is too narrow for the others alone, each row is a block.
+    """
+    from mcimport.report.tables import print_table, room_for  # noqa: PLC0415 - loads rich
+
+    room = room_for(sys.stdout, heads, rows, heads[1])
+    if room < len(heads[1]) or all(len(value) <= room for _, value, *_ in rows):
+        print_table(sys.stdout, Columns(tuple(heads)), rows)
+        return
+    below = f"whole {heads[1]}"
+    split = [
+        (name, value, *rest, "") if len(value) <= room else (name, "", *rest, value) for name, value, *rest in rows
+    ]
+    print_table(sys.stdout, Columns((*heads, below), below=(below,)), split)
 
 
 def _rows(settings: Sequence[Setting], origins: Origins, client: str | None = None) -> list[tuple[str, str, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -9,7 +10,9 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from mcimport.cli.exits import DEAD_LETTERS, FAILED, OK
+from mcimport.cli.exits import DEAD_LETTERS, OK
+from mcimport.config import variables
+from mcimport.errors import McimportError
 from mcimport.sandbox.clock import epoch
 from mcimport.sandbox.server import Sandbox
 from mcimport.sandbox.settings import SandboxSettings
@@ -28,55 +31,68 @@ ometria.url = "{sandbox.ometria_url}"
 """
 
 
-class _Demo(Struct, frozen=True):
-    """Holds the sandbox, and the folder with the settings that lead to it."""
+class _Demo(Struct):
+    """Holds the sandbox, the folder with the settings that lead to it, and how many steps were begun."""
 
     sandbox: Sandbox
     folder: Path
+    steps: int = 0
 
-    def run(self, words: str, *command: str, expected: int = OK) -> bool:
-        """Prints what the step shows and its command, runs that command, returns whether it exited with `expected`."""
-        _print(f"\n{words}\n$ mcimport {' '.join(command)}")
+    def run(self, words: str, *command: str, expected: int = OK) -> None:
+        """Prints what the step shows and its command, and runs that command.
+
+        Raises McimportError where it does not exit with `expected`: the next steps build on it.
+        """
+        self.steps += 1
+        line = f"mcimport {' '.join(command)}"
+        _print(f"\n{words}\n$ {line}")
         options = ["--config", str(self.folder / "mcimport.toml"), "--db", str(self.folder / "state.db")]
-        ended = subprocess.run([sys.executable, "-m", "mcimport", *options, *command], check=False)  # noqa: S603 - our own program, in a process of its own as cron would run it
+        ended = subprocess.run([sys.executable, "-m", "mcimport", *options, *command], check=False, env=_environment())  # noqa: S603 - our own program, in a process of its own as cron would run it
         if ended.returncode != expected:
-            _print(f"This ended with exit code {ended.returncode} instead of {expected}: please report it.")
-        return ended.returncode == expected
+            raise McimportError(
+                f"step {self.steps} of the demo, `{line}`, ended with exit code {ended.returncode}, not {expected}",
+                hint="Please report it, with what is above and `mcimport --version`.",
+            )
 
 
-def run_demo(size: int) -> int:
-    """Runs all steps on a list of `size` members; returns 0 if each ended as it should, else 1."""
-    with tempfile.TemporaryDirectory(prefix="mcimport-demo-") as folder, Sandbox(SandboxSettings(size=size)) as sandbox:
+def _environment() -> dict[str, str]:
+    """Returns the environment without mcimport's variables, which may lead elsewhere than to the sandbox."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(variables.PREFIX)}
+
+
+def run_demo(settings: SandboxSettings) -> None:
+    """Runs all steps on a list of this size. Raises McimportError, which names the step, for one that went wrong."""
+    with tempfile.TemporaryDirectory(prefix="mcimport-demo-") as folder, Sandbox(settings) as sandbox:
         stage = _Demo(sandbox, Path(folder))
         config = stage.folder / "mcimport.toml"
         config.write_text(CONFIG.format(sandbox=sandbox), encoding="utf-8")
         config.chmod(0o600)  # as `mcimport init` makes it
         open_state(stage.folder / "state.db").close()  # so that the first sync does not warn that it is new
-        _print(f"A fake Mailchimp with {size:,} invented members and a fake Ometria are running on this machine.")
-        return _run_steps(stage)
+        size = f"{settings.size:,} invented members"
+        _print(f"A fake Mailchimp with {size} and a fake Ometria are running on this machine.")
+        _run_steps(stage)
 
 
-def _run_steps(stage: _Demo) -> int:
+def _run_steps(stage: _Demo) -> None:
     sandbox, key = stage.sandbox, stage.sandbox.list_key
     audience = sandbox.audience()
-    ended = [stage.run("The first sync imports every member of the list.", "sync", key)]
+    stage.run("The first sync imports every member of the list.", "sync", key)
     audience.change(30)
     audience.archive(4)
     audience.join(3)
-    ended.append(stage.run("37 members changed, left or joined. The next sync imports only those.", "sync", key))
+    stage.run("37 members changed, left or joined. The next sync imports only those.", "sync", key)
     _break_pages(sandbox)
     words = (
         "Twenty members change, and Mailchimp now fails on every page that holds one of three of them. (More than\n"
         "twenty are read, because each run starts a minute early, for changes that Mailchimp commits late.)"
     )
-    ended.append(stage.run(words, "sync", key, expected=DEAD_LETTERS))
+    stage.run(words, "sync", key, expected=DEAD_LETTERS)
     _print("Exit code 3: finished with dead letters. No member is lost: what could not be read is recorded.")
-    ended.append(stage.run("What could not be read, and why:", "dlq", "list"))
+    stage.run("What could not be read, and why:", "dlq", "list")
     sandbox.settings.broken.clear()
     words = "Mailchimp works again. Replaying reads that time range again, even if members changed since."
-    ended.append(stage.run(words, "dlq", "replay"))
-    ended.append(stage.run("All is well again.", "status"))
-    return OK if all(ended) else FAILED
+    stage.run(words, "dlq", "replay")
+    stage.run("All is well again.", "status")
 
 
 def _break_pages(sandbox: Sandbox) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mcimport.cli import completion
 from mcimport.cli.confirm import ask, check_terminal, confirm
 from mcimport.cli.exits import OK
 from mcimport.cli.help import LineGroup, epilog
@@ -27,7 +28,12 @@ MOST_LISTED = 1000
 _IDS = "Ids of dead letters; 3-10 is a range."
 CLIENT_LETTERS = Annotated[
     list[str] | None,
-    typer.Option("--client", metavar="NAME", help="All open dead letters of this client; repeatable."),
+    typer.Option(
+        "--client",
+        metavar="NAME",
+        help="All open dead letters of this client; repeatable.",
+        autocompletion=completion.clients,
+    ),
 ]
 
 app = typer.Typer(
@@ -70,7 +76,7 @@ def list_letters(
 @app.command("show", epilog=epilog("dlq show"))
 def show_letter(
     context: typer.Context,
-    letter_ids: Annotated[list[str], typer.Argument(metavar="ID...", help=_IDS)],
+    letter_ids: Annotated[list[str], typer.Argument(metavar="ID...", help=_IDS, autocompletion=completion.letters)],
     *,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON line per dead letter.")] = False,
 ) -> None:
@@ -94,7 +100,10 @@ def show_letter(
 @app.command("discard", epilog=epilog("dlq discard"))
 def discard_letters(
     context: typer.Context,
-    letter_ids: Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help=_IDS, show_default=False)] = None,
+    letter_ids: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[ID]...", help=_IDS, show_default=False, autocompletion=completion.letters),
+    ] = None,
     *,
     client: CLIENT_LETTERS = None,
     yes: Annotated[
@@ -147,7 +156,10 @@ def _to_discard(
 @app.command("replay", epilog=epilog("dlq replay"))
 def replay_letters(
     context: typer.Context,
-    letter_ids: Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help=_IDS, show_default=False)] = None,
+    letter_ids: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[ID]...", help=_IDS, show_default=False, autocompletion=completion.letters),
+    ] = None,
     *,
     client: CLIENT_LETTERS = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON line per list on standard output.")] = False,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mcimport.cli import completion
 from mcimport.cli.confirm import check_terminal, confirm
 from mcimport.cli.options import load_settings
 from mcimport.cli.output import say, warn_root
@@ -18,10 +19,20 @@ if TYPE_CHECKING:  # loads SQLite
 
 def forget(
     context: typer.Context,
-    client: Annotated[str, typer.Argument(metavar="CLIENT", help="Name of the client when it was last synced.")],
+    client: Annotated[
+        str,
+        typer.Argument(
+            metavar="CLIENT",
+            help="Name of the client when it was last synced.",
+            autocompletion=completion.recorded_clients,
+        ),
+    ],
     *,
     list_key: Annotated[
-        str | None, typer.Option("--list", metavar="LIST_KEY", help="Only this list of the client.")
+        str | None,
+        typer.Option(
+            "--list", metavar="LIST_KEY", help="Only this list of the client.", autocompletion=completion.lists
+        ),
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON line on standard output.")] = False,

@@ -36,6 +36,9 @@ PANELS: Mapping[str, Mapping[str, str]] = {
 }
 """Every command and group, once, with its line."""
 
+GLOBAL_OPTIONS: Mapping[str, str] = {"--config": " PATH", "--db": " PATH", "--version": ""}
+"""The options that go before the command, each with what follows it."""
+
 EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "sync": (
         "mcimport sync                         all lists of all clients",
@@ -78,7 +81,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "keys accept": ("mcimport keys accept acme",),
     "worker": ("mcimport worker --verbose",),
     "demo": ("mcimport demo",),
-    "sandbox": ("mcimport sandbox --size 1000",),
+    "sandbox": ("mcimport sandbox --size 1000", "mcimport sandbox --clients 3"),
 }
 
 
@@ -97,7 +100,19 @@ class LineGroup(TyperGroup):
 
 
 class PanelGroup(TyperGroup):
-    """Lists its commands in panels."""
+    """Lists its commands in panels, and says where an option belongs that was typed behind the command."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            option = getattr(error, "option_name", "")  # of Click's NoSuchOption, which typer hides
+            if option in GLOBAL_OPTIONS and (after := getattr(error, "ctx", None)):
+                program, _, command = after.command_path.partition(" ")
+                value = GLOBAL_OPTIONS[option]
+                words = f"{option} goes before the command: `{program} {option}{value} {command}`"
+                error.message, error.possibilities = words, None  # type: ignore[attr-defined] # as Click's has them
+            raise
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - as Click calls it
         for panel, lines in PANELS.items():

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from mcimport.cli.init_answers import QUESTIONS, confirm_summary, show_notes, take_answers
+from mcimport.cli.init_answers import confirm_summary, is_incomplete, show_notes, take_answers
 from mcimport.cli.options import Options
 from mcimport.cli.output import say, warn_root
 from mcimport.config import Answers, load, template
@@ -100,8 +100,7 @@ def _has_terminal() -> bool:
 
 def _is_agreed(answers: Answers, target: Path, given: Mapping[str, str | None]) -> bool:
     """Shows at a terminal what will be written, and asks for a yes where anything was asked for."""
-    asks = any(given[name] is None for name in QUESTIONS)
-    if _has_terminal() and not confirm_summary(answers, target, asks=asks):
+    if _has_terminal() and not confirm_summary(answers, target, asks=is_incomplete(given)):
         say("nothing was written")
         return False
     return True

@@ -40,20 +40,30 @@ def take_answers(
     `collection`: the one that is meant where none is named. Raises ConfigError for an option that is no possible
     setting, and for one that is missing without a terminal.
     """
-    answers = Answers(collection=collection)
+    answers, asks = Answers(collection=collection), has_terminal and is_incomplete(given)
     for name, (option, question) in QUESTIONS.items():
         answer = given[name]
         if answer is not None:
             answers = _with_answer(answers, name, answer, check)
-        elif has_terminal:
+        elif asks:
             answers = _ask(answers, name, question, check)
         elif name != "collection":
             raise ConfigError(f"{option} is missing", hint=f"Nothing was written; {_ON_A_TERMINAL}")
     return answers
 
 
-def _default(answers: Answers, name: str) -> str | None:
+def is_incomplete(given: Mapping[str, str | None]) -> bool:
+    """Returns whether an option is missing; `--collection` has a default, which is only offered beside others."""
+    return any(given[name] is None for name in QUESTIONS if name != "collection")
+
+
+def _default(answers: Answers, name: str, check: Check) -> str | None:
     """Returns what Return alone means, given the answers so far; None: it has to be typed."""
+    if name == "client":
+        try:
+            check(name, answers)
+        except ConfigError:  # the file has a client of the example's name
+            return None
     if name in ("mailchimp_key", "ometria_key"):
         client = re.sub("[^A-Z0-9]", "_", answers.client.upper())
         return f"env:{'_' if client[0].isdigit() else ''}{client}_{name.upper()}"
@@ -77,7 +87,7 @@ def _ask(answers: Answers, name: str, question: str, check: Check) -> Answers:
         except ConfigError as error:
             raise typer.BadParameter(str(error)) from None
 
-    found: Answers = typer.prompt(question, default=_default(answers, name), value_proc=parse)
+    found: Answers = typer.prompt(question, default=_default(answers, name, check), value_proc=parse)
     return found
 
 

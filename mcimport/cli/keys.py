@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from mcimport.cli import completion
 from mcimport.cli.help import LineGroup, epilog
 from mcimport.cli.options import load_settings
 from mcimport.cli.output import say, warn_root
@@ -26,7 +27,9 @@ def keys() -> None:
 @app.command("accept", epilog=epilog("keys accept"))
 def accept(
     context: typer.Context,
-    client: Annotated[str, typer.Argument(metavar="CLIENT", help="Name of the client.")],
+    client: Annotated[
+        str, typer.Argument(metavar="CLIENT", help="Name of the client.", autocompletion=completion.clients)
+    ],
     *,
     unseen: Annotated[
         bool, typer.Option("--unseen", help="Only test the key, because the account was emptied on purpose.")

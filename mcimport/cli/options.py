@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 from msgspec import Struct
 
+from mcimport.cli import completion
 from mcimport.cli.output import LogFormat, warn
 from mcimport.config import Settings, load, misspelt, referenced_variables, variables
 from mcimport.errors import ConfigError
@@ -59,7 +60,10 @@ def nothing_yet(settings: Settings) -> str:
     return f"nothing synced yet; `mcimport sync{'' if names_lists else ' LIST_KEY'}` runs the first sync"
 
 
-CLIENTS = Annotated[list[str] | None, typer.Option("--client", metavar="NAME", help="Only this client; repeatable.")]
+CLIENTS = Annotated[
+    list[str] | None,
+    typer.Option("--client", metavar="NAME", help="Only this client; repeatable.", autocompletion=completion.clients),
+]
 LOG_FORMAT = Annotated[
     LogFormat,
     typer.Option(envvar=variables.LOG_FORMAT, help="Format of standard error: text for people, or one event per line."),

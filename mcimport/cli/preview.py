@@ -6,16 +6,20 @@ from typing import Annotated
 
 import typer
 
+from mcimport.cli import completion
 from mcimport.cli.options import load_settings
 
 
 def preview(
     context: typer.Context,
-    list_key: Annotated[str, typer.Argument(metavar="LIST_KEY")],
+    list_key: Annotated[str, typer.Argument(metavar="LIST_KEY", autocompletion=completion.lists)],
     *,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="Number of members to show.")] = 5,
     member: Annotated[str | None, typer.Option(metavar="ID", help="Show only the member with this contact_id.")] = None,
-    client: Annotated[str | None, typer.Option(metavar="NAME", help="Client, if several have this list.")] = None,
+    client: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Client, if several have this list.", autocompletion=completion.clients),
+    ] = None,
     json: Annotated[
         bool, typer.Option("--json", help="Print one JSON line per member, and one for the fields.")
     ] = False,

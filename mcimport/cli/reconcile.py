@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from mcimport.cli import completion
 from mcimport.cli.confirm import check_terminal, confirm, wakeup_on_signals
 from mcimport.cli.options import CLIENTS, LOG_FORMAT, VERBOSE, load_settings
 from mcimport.cli.output import LogFormat, say, set_log_format
@@ -24,7 +25,9 @@ DEFAULT_JOBS = 8  # each reads a whole list
 
 def reconcile(  # noqa: PLR0913 - typer reads the signature: these are the options of the command
     context: typer.Context,
-    list_keys: Annotated[list[str] | None, typer.Argument(metavar="[LIST_KEY]...", show_default=False)] = None,
+    list_keys: Annotated[
+        list[str] | None, typer.Argument(metavar="[LIST_KEY]...", show_default=False, autocompletion=completion.lists)
+    ] = None,
     *,
     mend: Annotated[
         bool, typer.Option("--mend", help="Push missing and stale members, opt out deleted ones. Asks first.")

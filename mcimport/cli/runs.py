@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from mcimport.cli import completion
 from mcimport.cli.help import LineGroup, epilog
 from mcimport.cli.options import CLIENTS, LARGEST_ID, load_settings
 from mcimport.cli.output import say
@@ -46,7 +47,7 @@ def list_runs(
 @app.command("show", epilog=epilog("runs show"))
 def show_run(
     context: typer.Context,
-    number: Annotated[str, typer.Argument(metavar="RUN", help="Number of the run.")],
+    number: Annotated[str, typer.Argument(metavar="RUN", help="Number of the run.", autocompletion=completion.runs)],
     *,
     everything: Annotated[
         bool, typer.Option("--all", help="Show every time range, even of many that went well.")

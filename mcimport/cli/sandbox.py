@@ -16,7 +16,11 @@ _is_range = re.compile(r"\d{1,9}(?:-\d{1,9})?").fullmatch
 def sandbox(  # noqa: PLR0913 - typer reads the signature: these are the sandbox's settings
     *,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port on loopback; 0 picks a free one.")] = 8025,
-    size: Annotated[int, typer.Option(min=0, help="Number of members on the list.")] = 25_000,
+    clients: Annotated[
+        int,
+        typer.Option(min=1, max=100, metavar="N", help="Number of clients; several get a configuration file."),
+    ] = 1,
+    size: Annotated[int, typer.Option(min=0, help="Number of members on each list.")] = 25_000,
     seed: Annotated[int, typer.Option(help="Seed; the same seed invents the same members.")] = 7,
     latency: Annotated[float, typer.Option(min=0, help="Seconds per answer.")] = 0.0,
     broken: Annotated[
@@ -39,6 +43,7 @@ def sandbox(  # noqa: PLR0913 - typer reads the signature: these are the sandbox
     check_extra()
     if wrong := next((ranks for ranks in broken or [] if not _is_range(ranks)), None):
         raise ConfigError(f"--broken {wrong!r}: must be one rank or two, like 5000-5009")
+    from mcimport.cli.sandbox_shell import introduction  # noqa: PLC0415 - needs the extra
     from mcimport.sandbox.server import serve  # noqa: PLC0415 - needs the extra
     from mcimport.sandbox.settings import SandboxSettings  # noqa: PLC0415 - needs the extra
 
@@ -55,17 +60,18 @@ def sandbox(  # noqa: PLR0913 - typer reads the signature: these are the sandbox
         clock_skew=clock_skew,
     )
     try:
-        serve(sandbox_settings, port)
+        serve(sandbox_settings, introduction, port=port, clients=clients)
     except OSError as error:
         raise ConfigError(f"port {port} cannot be used: {error.strerror}", hint="Choose another with --port.") from None
 
 
-def demo(size: Annotated[int, typer.Option(min=2_000, help="Number of invented members.")] = 25_000) -> int:
+def demo(size: Annotated[int, typer.Option(min=2_000, help="Number of invented members.")] = 25_000) -> None:
     """Shows the main job on the sandbox, start to finish, in under a minute; touches none of your data."""
     check_extra()
     from mcimport.cli.demo import run_demo  # noqa: PLC0415 - needs the extra
+    from mcimport.sandbox.settings import SandboxSettings  # noqa: PLC0415 - as above
 
-    return run_demo(size)
+    run_demo(SandboxSettings(size=size))
 
 
 def check_extra() -> None:

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 from msgspec.structs import replace
 
+from mcimport.cli import completion
 from mcimport.cli.options import CLIENTS, ENGINE, LOG_FORMAT, VERBOSE, load_settings
 from mcimport.cli.output import LogFormat, say, set_log_format
 from mcimport.config import Client, Settings, with_flags
@@ -20,7 +21,9 @@ DEFAULT_JOBS = 32  # a thousand clients without changes, which need two requests
 
 def sync(  # noqa: PLR0913 - typer reads the signature: these are the options of the command
     context: typer.Context,
-    list_keys: Annotated[list[str] | None, typer.Argument(metavar="[LIST_KEY]...", show_default=False)] = None,
+    list_keys: Annotated[
+        list[str] | None, typer.Argument(metavar="[LIST_KEY]...", show_default=False, autocompletion=completion.lists)
+    ] = None,
     *,
     since: Annotated[
         str | None,

@@ -26,7 +26,8 @@ from mcimport.errors import ConfigError
 from mcimport.errors.ownership import explain
 
 _BOTH_KEYS = f"set {variables.MAILCHIMP_API_KEY} and {variables.OMETRIA_API_KEY}"
-_NO_FILE_HINT = f"Is the path right? If there is no file yet: run `mcimport init`, or {_BOTH_KEYS}."
+_NO_FILE_HINT = f"Run `mcimport init`, name a file with --config or {variables.CONFIG}, or {_BOTH_KEYS}."
+_NAMED_FILE_HINT = f"Is the path in --config or {variables.CONFIG} right? `mcimport init PATH` writes a new file."
 _NO_CLIENT_HINT = f"Add one with `mcimport init --add`, or {_BOTH_KEYS}."
 _POSITION = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
 
@@ -74,8 +75,9 @@ def load(
     db = named_path(db, environ, "--db", variables.DB)
     here = current_folder(cwd, config, db)
     path = find_file(config, here)
+    hint = _NAMED_FILE_HINT if config else _NO_FILE_HINT
     context = _Context(environ, path.parent if path else here, shown_path(path, here) if path else "")
-    file = _validate(parse_text(read_text(path, context.file), context.file) if path else {}, context)
+    file = _validate(parse_text(read_text(path, context.file, hint), context.file) if path else {}, context)
     return Settings(
         config_path=path,
         db_path=here / (db or default_db()),
@@ -98,14 +100,17 @@ def state_file(*, db: Path | None = None, environ: Mapping[str, str] = os.enviro
 # The file ------------------------------------------------------------------------------------------------------------
 
 
-def read_text(path: Path, name: str) -> str:
-    """Returns the text of the file. Raises ConfigError, which calls it `name`, where it cannot be read as text."""
+def read_text(path: Path, name: str, hint: str = _NO_FILE_HINT) -> str:
+    """Returns the text of the file. Raises ConfigError, which calls it `name`, where it cannot be read as text.
+
+    `hint`: what to do where neither the file's owner nor its mode is the reason.
+    """
     text: str | None = None
     try:
         text = path.read_bytes().decode("utf-8-sig")  # some editors put a byte-order mark first
     except OSError as error:
         denied = explain(error, path)
-        raise ConfigError(f"{name}: cannot be read: {denied.reason}", hint=denied.fix or _NO_FILE_HINT) from None
+        raise ConfigError(f"{name}: cannot be read: {denied.reason}", hint=denied.fix or hint) from None
     except UnicodeDecodeError:
         pass  # it holds the whole file, with its keys, and would be chained to what is raised here
     if text is None:
@@ -209,6 +214,7 @@ def _from_table(name: str, table: ClientTable, file: File, context: _Context) ->
         fields=MappingProxyType(merge_fields(file.fields, table.fields) if table.fields else file.fields),
         mailchimp_source=context.key(name, "mailchimp_api_key", table.mailchimp_api_key),
         ometria_source=context.key(name, "ometria_api_key", table.ometria_api_key),
+        url_variables=frozenset(filter(context.environ.get, (variables.MAILCHIMP_URL, variables.OMETRIA_URL))),
         overdue=notify.overdue,
         healthcheck_source=_notify_url_source(name, "healthcheck_url", healthcheck, context),
         webhook_source=_notify_url_source(name, "webhook_url", notify, context),

@@ -58,6 +58,12 @@ def print_table(stream: TextIO, columns: Columns, rows: Sequence[Sequence[str]])
     _write(stream, lines)
 
 
+def room_for(stream: TextIO, heads: Sequence[str], rows: Sequence[Sequence[str]], head: str) -> int:
+    """Returns how many characters of the screen are left for the column `head`, beside all of the others."""
+    widths = _least_widths(Columns(tuple(heads)), rows)
+    return make_console(stream).width - _needed(widths) + widths[heads.index(head)]
+
+
 def print_facts(stream: TextIO, facts: Iterable[tuple[str, str]]) -> None:
     """Writes a line for each fact, its subject first, which wraps between words on a screen; none without words."""
     _write(stream, _facts(make_console(stream), facts))

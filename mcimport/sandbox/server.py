@@ -13,8 +13,9 @@ import signal
 import socket
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
 from threading import Event, Thread
 from typing import Self
 
@@ -120,6 +121,16 @@ class Sandbox:
         account.lists.update(encoders)
         self._shared.ometria.setdefault(ometria_key, OmetriaAccount(ometria_key, self.settings))
 
+    def add_client(self, number: int) -> SandboxClient:
+        """Adds a client with a list of `settings.size`; 1 is the one that is there from the start."""
+        if number == 1:
+            return SandboxClient("shop-1", self.list_key, self.mailchimp_key, self.ometria_key)
+        seed = self.settings.seed
+        list_key, ometria_key = _hex(seed, f"list {number}")[:10], _hex(seed, f"ometria {number}")
+        client = SandboxClient(f"shop-{number}", list_key, f"{_hex(seed, f'mailchimp {number}')}-us6", ometria_key)
+        self.add_account(client.mailchimp_key, client.ometria_key, {client.list_key: self.settings.size})
+        return client
+
     def renew_ometria_key(self, old: str, new: str) -> None:
         """Gives an account another key; the old one is refused from now on."""
         self._shared.ometria[new] = account = self._shared.ometria.pop(old)
@@ -191,21 +202,28 @@ class Sandbox:
         return max_in_any_second(times, 1 - jitter)
 
 
-def serve(settings: SandboxSettings, port: int = 0) -> None:
-    """Serves until SIGINT or SIGTERM, and prints first what a shell needs to run the importer against it.
+@dataclass(frozen=True)
+class SandboxClient:
+    """Holds the list and the keys of one client, who has an account of its own at each service."""
 
-    Must be called in the main thread: only there can signals be received.
+    name: str
+    list_key: str
+    mailchimp_key: str
+    ometria_key: str
+
+
+def serve(
+    settings: SandboxSettings, introduce: Callable[[Sandbox, list[SandboxClient]], str], *, port: int = 0, clients: int
+) -> None:
+    """Serves so many clients until SIGINT or SIGTERM, and prints first what `introduce` says of them.
+
+    Raises OSError when the port is taken. Must be called in the main thread: only there can signals be received.
     """
     over = Event()
     before = {number: signal.signal(number, lambda *_: over.set()) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         with Sandbox(settings, port) as sandbox:
-            sys.stdout.write(
-                f"export MCIMPORT_MAILCHIMP_URL={sandbox.mailchimp_url}\n"
-                f"export MCIMPORT_OMETRIA_URL={sandbox.ometria_url}\n"
-                f"export MCIMPORT_MAILCHIMP_API_KEY={sandbox.mailchimp_key}\n"
-                f"export MCIMPORT_OMETRIA_API_KEY={sandbox.ometria_key}\n"
-            )
+            sys.stdout.write(introduce(sandbox, [sandbox.add_client(number) for number in range(1, clients + 1)]))
             sys.stdout.flush()
             over.wait()
     finally:

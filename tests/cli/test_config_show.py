@@ -164,6 +164,19 @@ def test_for_one_client_everything_in_force_is_shown_with_whose_it_is(importer: 
     assert "acme" not in result.out
 
 
+@pytest.mark.parametrize("width", [60, 80])
+def test_no_address_is_broken_on_a_narrow_screen_and_a_setting_stays_a_line(importer: Importer, width: int) -> None:
+    """What does not fit beside its setting is whole below it, and there are no blocks."""
+    address = "https://a-proxy.of-some-length.example.com:8443/v2"
+    environment = {"COLUMNS": str(width), "MCIMPORT_OMETRIA_URL": address, "MCIMPORT_DB": f"{'folder/' * 4}state.db"}
+    result = importer.in_a_process("config", "show", bare=True, environment=environment)
+    lines = result.out.splitlines()
+    assert f'  "{address}"' in lines
+    assert [line for line in lines if "MCIMPORT_OMETRIA_URL" in line and "[ometria] url" in line]
+    assert [line for line in lines if len(line.split()) == 4 and line.startswith("[ometria] batch ")]
+    assert max(map(len, lines)) <= width or str(importer.folder) in max(lines, key=len)
+
+
 def test_a_client_that_there_is_not_is_refused_with_what_was_meant(importer: Importer) -> None:
     """Exit 2, as everywhere."""
     result = importer.in_a_process("config", "show", "--client", "globec")

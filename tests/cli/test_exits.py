@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+
+import passing
 import pytest
 from conftest import CONFIG, CommandResult, Importer, MakeImporter
 
@@ -81,6 +85,7 @@ def test_a_list_that_no_client_has_is_2(make_importer: MakeImporter) -> None:
         (["--full", "--since", "7d"], ["--full", "--since"]),
         (["--jobs", "0"], ["--jobs"]),
         (["--no-such-option"], ["--no-such-option"]),
+        (["--config", "x.toml"], ["--config goes before the command: `mcimport --config PATH sync`"]),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
@@ -111,6 +116,36 @@ def test_a_wrong_setting_is_2_and_named(make_importer: MakeImporter, line: str, 
     importer.create_state_file()
     importer.configure(line + "\n" + CONFIG)
     refused(importer, importer("sync"), 2, "mcimport.toml", *words)
+
+
+def test_a_path_that_leads_nowhere_is_2_and_says_what_named_it(make_importer: MakeImporter) -> None:
+    """The option and the variable."""
+    importer = make_importer(size=0)
+    importer.create_state_file()
+    importer.config.unlink()
+    refused(importer, importer("sync"), 2, "No such file", "--config or MCIMPORT_CONFIG")
+
+
+def test_a_global_option_behind_a_command_of_a_group_is_sent_before_both(make_importer: MakeImporter) -> None:
+    """As it is to be typed."""
+    importer = make_importer(size=0)
+    importer.create_state_file()
+    refused(importer, importer("dlq", "list", "--db=x.db"), 2, "mcimport --db PATH dlq list")
+
+
+def test_the_version_is_printed_to_a_reader_who_has_gone_without_a_word() -> None:
+    """Also where Python keeps no output back."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as gone:
+        ended = subprocess.run(
+            passing.program(["--version"]),
+            stdout=gone,
+            stderr=subprocess.PIPE,
+            check=False,
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        )
+    assert (ended.returncode, ended.stderr) == (0, b"")
 
 
 def test_no_configuration_at_all_is_2_and_says_what_to_type(make_importer: MakeImporter) -> None:

@@ -58,6 +58,7 @@ def run_checks(
     yield machine.configuration(settings)
     yield from machine.environment(settings, environ)
     yield from (Finding("", "keys", "note", words) for words in world_readable_files(settings))
+    yield from machine.shared_accounts(settings, clients)
     yield from machine.engine(settings, offline=offline)
     yield from machine.run_by_root(settings.db_path)
     yield (state_file := machine.state_file(settings.db_path))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mcimport.config import Settings, misspelt, referenced_variables, variables
+from mcimport.config import Client, Settings, misspelt, referenced_variables, variables
 from mcimport.errors import ConfigError, McimportError, StateError
 from mcimport.errors.machine import require_extra
 from mcimport.errors.ownership import USE, explain, owner_for_root
@@ -22,6 +24,11 @@ ADDRESSES: Mapping[str, str] = {
     variables.OMETRIA_URL: "it replaces Ometria's address for every client",
 }
 KEYS = (variables.MAILCHIMP_API_KEY, variables.OMETRIA_API_KEY)
+CLIENTS_NAMED = 5
+SHARED_ACCOUNT = (
+    "All their members go to one Ometria account. If that is a mistake, correct `ometria_api_key`;"
+    " if not, give them the same `account` in [ometria], and this note goes."
+)
 ANOTHER = "Name another with --db or MCIMPORT_DB, or fix the permissions of its folder."
 
 
@@ -57,6 +64,24 @@ def _effects(settings: Settings, environ: Mapping[str, str]) -> Mapping[str, str
 def _named(value: str | None, used: Path | None, what: str, option: str) -> str:
     is_used = value is not None and used is not None and Path(value).absolute() == used.absolute()
     return f"it names the {what}" if is_used else f"it is not used, because {option} names another {what}"
+
+
+def shared_accounts(settings: Settings, clients: Collection[Client]) -> Iterator[Finding]:
+    """Yields a note for clients with the same Ometria key, where one of `clients` is among them.
+
+    It may be a line that was copied and forgotten. Clients that name one `account` have said that they share it.
+    """
+    sharing: defaultdict[tuple[str, str], list[Client]] = defaultdict(list)
+    for client in settings.clients.values():
+        with suppress(ConfigError):
+            sharing[client.ometria_access()].append(client)
+    for group in sharing.values():
+        is_meant = len({client.ometria.account or client.name for client in group}) == 1
+        if not is_meant and any(client in clients for client in group):
+            rest = f" and {len(group) - CLIENTS_NAMED} more" if len(group) > CLIENTS_NAMED else ""
+            names = ", ".join(client.name for client in group[:CLIENTS_NAMED])
+            words = f"the same key for {pluralize(len(group), 'client')}: {names}{rest}"
+            yield Finding("", "Ometria account", "note", words, SHARED_ACCOUNT)
 
 
 def state_file(path: Path) -> Finding:

@@ -13,7 +13,6 @@ from mcimport.config import Client
 from mcimport.errors import ConfigError, StateError
 from mcimport.services.destination import moved, place_of, ways_on
 from mcimport.state import State, destinations, elsewhere, lists, open_state
-from mcimport.state.destinations import Destination
 
 # "unknown": no key, or no state file that can be read.
 SyncState = Literal["synced", "nothing", "unknown"]
@@ -62,12 +61,18 @@ def _recorded(state: State, client: Client) -> Recorded:
     except ConfigError:
         found = dict.fromkeys(client.lists, "unknown")
     else:
-        found = {key: _sync_state(state, place_of(state, client, key)) for key in keys}
+        found = {key: _sync_state(state, client, key) for key in keys}
     unchecked = frozenset(row.list_key for row in rows if row.unchecked_at is not None)
     return Recorded(found, elsewhere.until(state, client.name), unchecked)
 
 
-def _sync_state(state: State, destination: Destination) -> SyncState | ConfigError:
+def _sync_state(state: State, client: Client, list_key: str) -> SyncState | ConfigError:
+    try:
+        destination = place_of(state, client, list_key)
+    except (
+        ConfigError
+    ) as error:  # a collection that the list's key or the client's name completes to one that is refused
+        return error
     row, former = destinations.current(state, destination), destinations.bound_elsewhere(state, destination)
     if row is None and former is not None:
         return ConfigError(moved(destination, former), hint=ways_on(destination, former))

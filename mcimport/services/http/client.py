@@ -42,6 +42,7 @@ class HttpClient:
         timeout: seconds for one whole answer.
         trace: logs each request, and has its User-Agent.
         may_send: is called right before each request; raises where this process may not send any more.
+        variable: the environment variable that the address came from, for messages; empty: from none.
 
     Raises ConfigError where the environment names a proxy or certificates that cannot be used.
     """
@@ -55,6 +56,7 @@ class HttpClient:
         timeout: float = 120,
         trace: RequestLog | None = None,
         may_send: Callable[[], None] = lambda: None,
+        variable: str = "",
     ) -> None:
         self.service = service
         self._may_send = may_send
@@ -69,6 +71,8 @@ class HttpClient:
         self._base = address.raw_path.decode().rstrip("/")
         # For messages: without the path, in which a gateway may want a token.
         self.address = f"{address.scheme}://{address.netloc.decode()}"
+        self._named = f"{self.address} (from {variable})" if variable else self.address
+        self.setting = variable or f"`url` in [{service.lower()}]"
         self._scheme, self._host, self._port = address.raw_scheme, address.raw_host, address.port
         given = {
             "Host": address.netloc.decode(),
@@ -115,7 +119,7 @@ class HttpClient:
                     return self._exchange(connection, method, target, body, on_sent)
         except httpcore.ConnectTimeout:
             check_files_left()
-            raise UnreachableError(f"{self.service} does not answer") from None
+            raise UnreachableError(f"{self.service} does not answer", hint=self._is_right()) from None
         except httpcore.TimeoutException:
             raise ServiceTimeoutError(f"{self.service} took too long to answer") from None
         except httpcore.ConnectError as error:
@@ -139,10 +143,17 @@ class HttpClient:
         cause = _first_cause(error)
         if isinstance(cause, socket.gaierror) and cause.errno == socket.EAI_NONAME:
             return UnreachableError(
-                f"{self.service}: no host is called {self._host.decode()}", hint=f"Is {self.address} spelt right?"
+                f"{self.service}: no host is called {self._host.decode()}", hint=f"Is {self._named} spelt right?"
             )
-        return UnreachableError(
-            f"{self.service} cannot be reached", hint=f"Is the network up, and is {self.address} right?"
+        return UnreachableError(f"{self.service} cannot be reached", hint=self._is_right())
+
+    def _is_right(self) -> str:
+        return f"Is the network up, and is {self._named} right?"
+
+    def not_there(self, path: str, end: str) -> FatalError:
+        """Returns what a 404 means at a path that every account has: the address is wrong. `end`: its last part."""
+        return FatalError(
+            f"nothing answers to /{path} at {self.address} (404)", hint=f"Does {self.setting} end in {end}?", status=404
         )
 
     def checked(self, answer: Response) -> Response:

@@ -79,8 +79,7 @@ class MailchimpClient(ServiceRequests):
         try:
             answer = call_with_retry(self.policy, lambda: self._once("ping", {}, first=True))
         except NotFoundError:
-            hint = "Does the url in [mailchimp], or in MCIMPORT_MAILCHIMP_URL, end in /3.0?"
-            raise FatalError(f"nothing answers to /ping at {self.http.address} (404)", hint=hint, status=404) from None
+            raise self.http.not_there("ping", "/3.0") from None
         decoded(answer, PING)
         return None if answer.date is None else time.time() - answer.date
 

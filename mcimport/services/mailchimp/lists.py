@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from mcimport.errors import NotFoundError
 from mcimport.models.timestamps import epoch
 from mcimport.services.mailchimp.client import MailchimpClient
 from mcimport.services.mailchimp.responses import text
@@ -59,7 +60,10 @@ def read_lists(mailchimp: MailchimpClient) -> list[AccountList]:
     offset = 0
     while True:
         params = {"count": str(PAGE), "offset": str(offset), "fields": _FIELDS}
-        page = mailchimp.get("lists", params, _LISTS, first=True)
+        try:
+            page = mailchimp.get("lists", params, _LISTS, first=True)
+        except NotFoundError:
+            raise mailchimp.http.not_there("lists", "/3.0") from None
         found |= {one.id: _account_list(one) for one in page.lists}
         offset += len(page.lists)
         if not page.lists or offset >= page.total_items:

@@ -123,7 +123,7 @@ class OmetriaClient(RateLimitedRequests):
                 if not (account_known_good or self.has_accepted):
                     raise FatalError(
                         f"{error}: nothing can be pushed to this address",
-                        hint="Check `url` in [ometria], and MCIMPORT_OMETRIA_URL.",
+                        hint=f"Does {self.http.setting} end in /v2?",
                         status=error.status,
                     ) from None
                 tried()
@@ -155,7 +155,10 @@ class OmetriaClient(RateLimitedRequests):
             answer.decode(_ANYTHING, "Ometria's response was not understood")  # a proxy's page of HTML, say
             return answer
 
-        answer = call_with_retry(self.policy, ask)
+        try:
+            answer = call_with_retry(self.policy, ask)
+        except NotFoundError:
+            raise self.http.not_there("push/_errors", "/v2") from None
         return None if answer.date is None else time.time() - answer.date
 
     def collections_seen(self) -> set[str]:

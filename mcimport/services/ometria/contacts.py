@@ -74,7 +74,7 @@ class Contacts(RateLimitedRequests):
             try:
                 answer = self._get("contacts", params)
             except NotFoundError as error:  # an incident that passes, as with pushes; else the address is wrong
-                hint = "Check `url` in [ometria], and MCIMPORT_OMETRIA_URL."
+                hint = f"Does {self.http.setting} end in /v2?"
                 raise RetriableError(f"{error}: no contacts can be read there", hint=hint, status=404) from None
             return answer.decode(_CONTACTS, f"Ometria's response is not a list of contacts {_NOT_UNDERSTOOD}")
 

@@ -152,6 +152,14 @@ def test_init_shows_what_it_will_write_and_takes_a_no(tmp_path: Path) -> None:
     assert "nothing was written" in screen
 
 
+def test_init_with_all_options_asks_nothing_on_a_terminal_either(tmp_path: Path) -> None:
+    """It shows what it writes, and the collection is the default."""
+    screen, code = typed(tmp_path, command=("init", *GIVEN))
+    assert (code, "?" in screen, "Collection" in screen) == (0, False, False)
+    assert re.search(r"  collection {2,}mailchimp\n", screen)
+    assert tomllib.loads((tmp_path / "mcimport.toml").read_text())["ometria"]["collection"] == "mailchimp"
+
+
 def test_init_notes_a_key_that_is_not_there_yet(make_importer: MakeImporter) -> None:
     """It may be set later, so it is no error, and standard output stays the commands to type."""
     importer = make_importer()
@@ -169,8 +177,8 @@ def test_init_without_answers_writes_its_example_of_a_client_in_comments(make_im
     assert importer("init").code == 0
     assert "clients" not in tomllib.loads(importer.config.read_text())
     result = importer("check", "--offline")
-    assert (result.code, "no client is configured" in result.err) == (2, True)
-    assert "`mcimport init --add`" in result.err
+    assert (result.code, "no client is configured" in result.out) == (2, True)
+    assert "`mcimport init --add`" in result.out
 
 
 def test_init_add_asks_again_for_what_is_there_already(tmp_path: Path) -> None:
@@ -181,6 +189,7 @@ def test_init_add_asks_again_for_what_is_there_already(tmp_path: Path) -> None:
     screen, code = typed(tmp_path, *answers, command=("init", "--add"))
     assert (code, screen.count("Client name"), screen.count("Mailchimp list ids")) == (0, 2, 2)
     assert "Collection in Ometria [shop]" in screen
+    assert "Client name:" in screen  # without the name of the example, which the file has
     assert "Added the client globex to mcimport.toml" in screen
     assert tomllib.loads((tmp_path / "mcimport.toml").read_text())["clients"]["globex"] == {
         "lists": ["9f8e7d6c5b"],
@@ -303,6 +312,25 @@ def test_check_names_variables_that_replace_what_the_file_says(
     assert "MCIMPORT_OMETRIA_URL is set" in importer("check", "--offline").out
 
 
+def test_an_error_names_the_address_it_speaks_of_and_the_variable_that_replaced_it(
+    make_importer: MakeImporter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An address without its end is asked after; one where nothing listens is named; so in `lists`."""
+    importer = make_importer()
+    address = importer.sandbox.ometria_url.removesuffix("/v2")
+    monkeypatch.setenv("MCIMPORT_MAILCHIMP_URL", address)
+    monkeypatch.setenv("MCIMPORT_OMETRIA_URL", address)
+    wrong = {one["subject"]: one for one in importer("check", "--json").lines if one["verdict"] == "bad"}
+    assert wrong["Mailchimp key"]["words"] == f"nothing answers to /ping at {address} (404)"
+    assert wrong["Mailchimp key"]["mend"] == "Does MCIMPORT_MAILCHIMP_URL end in /3.0?"
+    assert wrong["Ometria key"]["words"] == f"nothing answers to /push/_errors at {address} (404)"
+    assert wrong["Ometria key"]["mend"] == "Does MCIMPORT_OMETRIA_URL end in /v2?"
+    assert "Does MCIMPORT_MAILCHIMP_URL end in /3.0?" in importer("lists").err
+    monkeypatch.setenv("MCIMPORT_OMETRIA_URL", "http://127.0.0.1:1/v2")
+    shown = importer("check", "--json").out
+    assert "Is the network up, and is http://127.0.0.1:1 (from MCIMPORT_OMETRIA_URL) right?" in shown
+
+
 def test_check_notes_who_is_at_work_and_is_in_nobodys_way(make_importer: MakeImporter) -> None:
     """A sync that runs is no failure; and a look at the lock keeps no sync from beginning."""
     importer = make_importer(size=10)
@@ -370,6 +398,30 @@ def test_check_of_a_client_without_a_file_says_what_can_run(
     assert f"list {importer.sandbox.list_key}: " in importer("check", bare=True).out
 
 
+def test_check_crosses_settings_that_do_not_load(make_importer: MakeImporter) -> None:
+    """As any other finding, also for programs; the exit code is that of every command."""
+    importer = make_importer()
+    importer.configure(CONFIG.replace("[clients.acme]", "[clients.sms]") + 'ometria.collection = "optin:{{client}}"\n')
+    result = importer("check", "--json")
+    assert (result.code, list(bad(result)), result.err) == (2, ["configuration"], "")
+    assert "client sms: the collection for list" in bad(result)["configuration"]
+
+
+def test_check_crosses_a_list_whose_key_makes_a_collection_that_is_refused(
+    make_importer: MakeImporter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only a client who takes any list can have one; whatever else is wrong is found as well."""
+    importer = make_importer()
+    importer.sandbox.add_account(importer.sandbox.mailchimp_key, importer.sandbox.ometria_key, {"sms": 5})
+    for name, value in importer.variables.items():
+        monkeypatch.setenv(name, value)
+    importer.config.write_text("[state]\n")
+    assert importer("sync", "sms").code == 0
+    importer.config.write_text('[ometria]\ncollection = "optin:{list_key}"\n')
+    result = importer("check", "--json")
+    assert (result.code, list(bad(result))) == (1, ["list sms"])
+
+
 def test_check_says_which_variables_are_set_in_vain(
     make_importer: MakeImporter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -414,6 +466,24 @@ def test_check_asks_once_for_what_clients_share(make_importer: MakeImporter) -> 
         "/ping",
         "/push/_errors",
     ]
+
+
+def test_check_notes_clients_that_share_an_ometria_account_and_names_them(make_importer: MakeImporter) -> None:
+    """By a line that was copied, perhaps; not where they name one account, nor where another client is looked at."""
+    importer = make_importer()
+    clients = configure_clients(importer, ["acme", "globex", "initech"], size=5)
+    keys = [f'ometria_api_key = "{clients[name]["ometria_key"]}"' for name in ("acme", "globex")]
+    text = importer.config.read_text().replace(keys[1], keys[0])
+    importer.config.write_text(text)
+
+    def notes(*options: str) -> list[str]:
+        found = importer("check", "--offline", "--json", *options).lines
+        return [one["words"] for one in found if (one["subject"], one["verdict"]) == ("Ometria account", "note")]
+
+    assert notes() == notes("--client", "globex") == ["the same key for 2 clients: acme, globex"]
+    assert notes("--client", "initech") == []
+    importer.config.write_text(f'[ometria]\naccount = "group"\n{text}')
+    assert notes() == []
 
 
 @pytest.mark.parametrize("side", ["mailchimp", "ometria"])
