@@ -12,8 +12,8 @@ from mcimport.cli.confirm import ask, check_terminal, confirm
 from mcimport.cli.exits import OK
 from mcimport.cli.help import LineGroup, epilog
 from mcimport.cli.letter_ids import find_letters, parse_ids
-from mcimport.cli.options import CLIENTS, ENGINE, LOG_FORMAT, VERBOSE, load_settings, nothing_yet
-from mcimport.cli.output import LogFormat, ignore_broken_pipe, say, set_log_format
+from mcimport.cli.options import CLIENTS, ENGINE, LOG_FORMAT, VERBOSE, load_settings, no_state_file
+from mcimport.cli.output import LogFormat, ignore_broken_pipe, say, set_log_format, warn
 from mcimport.config import Settings
 from mcimport.errors import ConfigError
 from mcimport.models.records import HANDFUL, Affected, DeadLetter, affected
@@ -56,6 +56,7 @@ def list_letters(
     settings = load_settings(context)
     with read_state.open_if_exists(settings) as state:
         if state is None:
+            settings.chosen(client or [])
             return
         status = None if everything else "open"
         found = dead_letters.search(state, status=status, clients=client or (), limit=MOST_LISTED + 1)
@@ -179,8 +180,9 @@ def replay_letters(
     _check_named(letter_ids, client)
     settings = load_settings(context)
     clients = settings.chosen(client or [])
-    if not letter_ids and not state_exists(settings.db_path):
-        say(nothing_yet(settings))
+    if not state_exists(settings.db_path):
+        warn(no_state_file(settings))
+        find_letters(None, parse_ids(letter_ids or []))  # raises for the first that is named
         return OK
     output = Output(json, quiet, verbose=verbose, log=log, engine=engine_of(settings, engine))
     nothing = "no open dead letters for the current Ometria accounts; `mcimport dlq list` shows all"

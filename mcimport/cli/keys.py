@@ -81,5 +81,5 @@ def _check_key(client: Client, bound: Sequence[ListRow]) -> None:
 def _find_client(settings: Settings, name: str) -> Client:
     client = settings.clients.get(name)
     if client is None:  # perhaps a key: not to be repeated
-        raise ConfigError("no client of that name is configured", hint=f"Configured: {', '.join(settings.clients)}.")
+        raise ConfigError("no client is called that", hint=f"Configured: {', '.join(settings.clients)}.")
     return client

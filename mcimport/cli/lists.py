@@ -14,6 +14,7 @@ from mcimport.cli.options import CLIENTS, load_settings
 from mcimport.cli.output import print_error, say
 from mcimport.config.schema import LIST_KEY
 from mcimport.errors import McimportError
+from mcimport.report import former_names
 from mcimport.report.columns import Columns
 
 if TYPE_CHECKING:  # loads the HTTP client; other commands start without it
@@ -21,7 +22,7 @@ if TYPE_CHECKING:  # loads the HTTP client; other commands start without it
     from mcimport.services.mailchimp.lists import AccountList
 
 COLUMNS = Columns(
-    heads=("client", "list", "name", "members", "subscribed", "last change", "synced to"),
+    heads=("client", "list", "name", "members on list", "subscribed", "last change", "synced to"),
     dropped=("last change", "subscribed"),
     wrapped="name",
 )
@@ -126,15 +127,16 @@ def _document(row: ListOfKey) -> dict[str, object]:
     from mcimport.state.row_mapping import text  # noqa: PLC0415 - loads SQLite's helpers
 
     moments = {"changed_at": row.found.changed_at, "sync_point": row.sync_point}
-    return {
+    document = {
         "client": row.client,
         "list_key": row.found.list_key,
         "name": row.found.name,
-        "members": row.found.members,
-        "subscribed": row.found.subscribed,
+        "members_on_list": row.found.members,
+        "members_subscribed": row.found.subscribed,
         "configured": row.is_configured,
         **{name: None if moment is None else text(moment) for name, moment in moments.items()},
     }
+    return former_names.with_former(document, former_names.LIST_OF_KEY)
 
 
 def _count(number: int | None) -> str:

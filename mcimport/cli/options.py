@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from mcimport.cli import completion
 from mcimport.cli.output import LogFormat, warn
-from mcimport.config import Settings, load, misspelt, referenced_variables, variables
+from mcimport.config import Client, Settings, load, misspelt, referenced_variables, variables
 from mcimport.errors import ConfigError
 
 LARGEST_ID = 2**63 - 1  # SQLite's
@@ -24,6 +24,18 @@ class Options(Struct, frozen=True):
 
     config: Path | None = None
     db: Path | None = None
+
+
+def sync_command(clients: Iterable[Client]) -> str:
+    """Returns the command that syncs their lists; a client of the two variables alone has none until one is named."""
+    return "`mcimport sync LIST_KEY`" if any(client.any_list for client in clients) else "`mcimport sync`"
+
+
+def no_state_file(settings: Settings) -> str:
+    """Returns what to say where the state file does not exist: before the first sync, or after a typing mistake."""
+    first = f"{sync_command(settings.clients.values())} creates it and runs the first sync"
+    words = f"the state file {settings.db_path} does not exist, so nothing is synced yet; {first}."
+    return f"{words} If there was one before, check --db and MCIMPORT_DB."
 
 
 def load_settings(context: typer.Context, *, has_state: bool = True, warns: bool = True) -> Settings:
@@ -52,12 +64,6 @@ def _references_of_broken(options: Options) -> Collection[str]:
 def _warn_of_misspelt(references: Collection[str]) -> None:
     for words in misspelt(os.environ, references):
         warn(words)
-
-
-def nothing_yet(settings: Settings) -> str:
-    """Returns what to say before the first sync; a client of two variables has no list until one is named."""
-    names_lists = any(client.lists for client in settings.clients.values())
-    return f"nothing synced yet; `mcimport sync{'' if names_lists else ' LIST_KEY'}` runs the first sync"
 
 
 CLIENTS = Annotated[

@@ -13,8 +13,8 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from mcimport.cli.options import nothing_yet
-from mcimport.cli.output import ignore_broken_pipe, say
+from mcimport.cli.options import no_state_file
+from mcimport.cli.output import ignore_broken_pipe, warn
 from mcimport.config import Client, Settings
 from mcimport.errors import ConfigError, McimportError
 from mcimport.models.records import ListRow, Run, affected
@@ -40,6 +40,7 @@ from mcimport.state.destinations import Destination
 
 RUNS_SHOWN = 24
 CURRENT = ""
+NO_STATE_FILE = "NO STATE FILE"
 NOT_CONFIGURED = "not configured"
 OTHER_DESTINATION = "earlier Ometria key or collection"
 UNKNOWN = "Ometria key not set here, so its account is unknown"
@@ -47,9 +48,9 @@ UNKNOWN = "Ometria key not set here, so its account is unknown"
 
 @contextmanager
 def open_if_exists(settings: Settings) -> Iterator[State | None]:
-    """Opens the state file; yields None, and says so on standard error, before the first sync. Raises StateError."""
+    """Opens the state file; yields None, and warns on standard error, where it does not exist. Raises StateError."""
     if not state_exists(settings.db_path):
-        say(f"there is no state file at {settings.db_path}: {nothing_yet(settings)}")
+        warn(no_state_file(settings))
         yield None
         return
     with open_state(settings.db_path, create=False) as state:
@@ -106,7 +107,7 @@ def report_lists(settings: Settings, state: State | None, now: int) -> Iterator[
     """Yields the configured lists in the order of the file, then all others that the state file holds."""
     configured = [(client, key) for client in settings.clients.values() for key in client.lists]
     if state is None:
-        yield from (ListStatus(client.name, key) for client, key in configured)
+        yield from (ListStatus(client.name, key, note=NO_STATE_FILE) for client, key in configured)
         return
     here = (CURRENT, UNKNOWN)  # an unknown account counts as the present one
     rest = lists.all_lists(state)

@@ -40,8 +40,8 @@ def list_runs(
         read_state.write_json(map(run_tables.run_document, found))
     else:
         read_state.write_table(run_tables.RUN_COLUMNS, [run_tables.run_row(run) for run in found])
-        if len(noted) > limit:
-            say(f"These are the latest {pluralize(limit, 'run')}; `--limit N` shows more.")
+    if len(noted) > limit:
+        say(f"only the latest {pluralize(limit, 'run')}; `mcimport runs list --limit {10 * limit}` shows more")
 
 
 @app.command("show", epilog=epilog("runs show"))

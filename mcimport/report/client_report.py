@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from mcimport.models.activity import ClientActivity, ListActivity, RunSums
+from mcimport.report import former_names
 from mcimport.report.format import consents, moment, moment_iso, moment_utc, pluralize, spark
 from mcimport.report.reconcile_summary import compared_text
 
@@ -118,14 +119,15 @@ def _list_facts(found: ListActivity) -> list[tuple[str, str]]:
 
 
 def _list_document(found: ListActivity) -> dict[str, Any]:
-    return {
+    document = {
         "list_key": found.list_key,
         **_numbers(found.sums, found.letters_opened, found.letters_open),
         "last_synced": moment_iso(found.synced_at),
-        "last_compared": moment_iso(found.compared_at),
+        "reconciled_at": moment_iso(found.compared_at),
         "comparison": None if found.compared_at is None else compared_text(found.compared),
-        "compared": dict(found.compared) or None,
+        "reconciled": dict(found.compared) or None,
     }
+    return former_names.with_former(document, former_names.REPORTED_LIST)
 
 
 def _numbers(sums: RunSums, opened: int, still_open: int) -> dict[str, int]:

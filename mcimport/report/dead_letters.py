@@ -14,13 +14,13 @@ from mcimport.report.format import about, members, moment, moment_iso, moment_ut
 COLUMNS = Columns(
     heads=(
         *("id", "client", "list", "kind", "cause", "from (UTC)", "to (UTC)", "member"),
-        *("members", "tries", "created (UTC)", "status", "reason", "note"),
+        *("members affected", "tries", "created (UTC)", "status", "reason", "note"),
     ),
     below=("reason", "note"),
-    dropped=("created (UTC)", "cause", "from (UTC)", "to (UTC)", "tries", "kind", "member", "members"),
+    dropped=("created (UTC)", "cause", "from (UTC)", "to (UTC)", "tries", "kind", "member", "members affected"),
 )
 
-_KINDS = {"contact": "member", "window": "time range"}
+_KINDS = {"window": "time range", "contact": "contact"}
 _TIMES = ("since", "until", "created_at", "updated_at")
 
 
@@ -49,7 +49,7 @@ def facts(letter: DeadLetter, list_status: str) -> list[tuple[str, str]]:
         ("list", f"{letter.list_key} of {letter.client}" + (f" ({list_status})" if list_status else "")),
         ("what", _what(letter)),
         ("changed" if letter.kind == "contact" else "time range", span(letter.since, letter.until)),
-        ("members", members(affected([letter]))),
+        ("members affected", members(affected([letter]))),
         ("why", letter.reason),
         ("tried", f"{pluralize(letter.attempts, 'time')}, last in run {letter.run_id}"),
         ("created", moment_utc(letter.created_at)),

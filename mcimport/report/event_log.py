@@ -161,7 +161,7 @@ def _counts(result: ListResult) -> dict[str, Any]:
 
 def request_line(event: str, what: Mapping[str, Any]) -> str:
     """Formats an event of `RequestLog` as a line for people."""
-    names = {"run_id": "run", "window": "window"}
+    names = {"run_id": "run", "window": "time range"}
     place = " ".join(f"{word} {what[name]}" for name, word in names.items() if name in what)
     where = f"{what['client']} {what.get('list_key', '')} {place}".strip()
     if event == "retry":

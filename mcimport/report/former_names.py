@@ -9,9 +9,16 @@ from collections.abc import Mapping
 from typing import Any
 
 RUN = {"opted_in": "opt_ins", "opted_out": "opt_outs"}
-WINDOW = {"members_read": "members", "contacts_pushed": "pushed"}
-LIST = {"contacts_per_run": "contacts_pushed"}
-DEAD_LETTER = {"dead_letter_id": "id", "dead_letter_members": "members", "note": "standing"}
+WINDOW = {"members_read": "members", "contacts_pushed": "pushed", "dead_letter_id": "letter_id"}
+LIST = {"contacts_per_run": "contacts_pushed", "discarded_dead_letters": "discarded_letters"}
+DEAD_LETTER = {
+    "dead_letter_id": "id",
+    "dead_letter_members": "members",
+    "members_on_list": "list_members",
+    "note": "standing",
+}
+LIST_OF_KEY = {"members_on_list": "members", "members_subscribed": "subscribed"}
+REPORTED_LIST = {"reconciled_at": "last_compared", "reconciled": "compared"}
 FINDING = {"message": "words", "fix": "mend"}
 EVENT = {
     "list_key": "list",
@@ -29,7 +36,9 @@ DOCUMENTS: Mapping[str, Mapping[str, str]] = {
     "`runs show`: a time range (`windows`)": WINDOW,
     "`status`: a list": LIST,
     "`dlq list`, `dlq show`: a dead letter": DEAD_LETTER,
+    "`lists`: a list": LIST_OF_KEY,
     "`check`: a finding": FINDING,
+    "`report`: a list of a client (`lists`)": REPORTED_LIST,
     "the log: an event": EVENT,
 }
 """The documents whose names changed; new name to former name."""

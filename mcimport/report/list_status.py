@@ -99,7 +99,7 @@ def document(list_status: ListStatus, now: int) -> dict[str, Any]:
         "warnings": list(list_status.warnings),
         "contacts_per_run": [run.contacts_pushed for run in reversed(list_status.runs)],
         "discarded_members": list_status.discarded.known_members,
-        "discarded_letters": list_status.discarded.letters,
+        "discarded_dead_letters": list_status.discarded.letters,
         "note": list_status.note or None,
         "reconciled_at": moment_iso(list_status.reconciled_at),
         "reconciled": dict(list_status.reconciled) or None,

@@ -24,7 +24,7 @@ RUN_COLUMNS = Columns(
     dropped=("time ranges", "read", "took", "kind", "started (UTC)", "rejected", "incomplete", "pushed"),
 )
 WINDOW_COLUMNS = Columns(
-    heads=("time range", "to (UTC)", "status", "members", "pushed", "retries", "timeline", "took", "error"),
+    heads=("time range", "to (UTC)", "status", "read", "pushed", "retries", "timeline", "took", "error"),
     below=("error",),
     dropped=("pushed", "timeline", "retries", "took"),
 )
@@ -95,7 +95,7 @@ def run_document(run: Run) -> dict[str, Any]:
     `seconds`: from its start to its end, null while it runs.
     """
     document = rounded(asdict(run)) | {name: moment_iso(getattr(run, name)) for name in _RUN_TIMES}
-    document["opted_in"], document["opted_out"] = document.pop("opt_ins"), document.pop("opt_outs")
+    document |= {new: document.pop(old) for new, old in former_names.RUN.items()}
     found = SpotCheck.read(run.spot_check)
     document |= {
         "seconds": None if run.finished_at is None else run.finished_at - run.started_at,
@@ -109,7 +109,7 @@ def run_document(run: Run) -> dict[str, Any]:
 def window_document(window: WindowRow) -> dict[str, Any]:
     """Returns the columns of the state file, as `run_document` does."""
     document = rounded(asdict(window)) | {name: moment_iso(getattr(window, name)) for name in _WINDOW_TIMES}
-    document["members_read"], document["contacts_pushed"] = document.pop("members"), document.pop("pushed")
+    document |= {new: document.pop(old) for new, old in former_names.WINDOW.items()}
     return former_names.with_former(document, former_names.WINDOW)
 
 

@@ -27,7 +27,7 @@ def result_of(
     warned = (*list_run.warnings, *(words(key, number) for key, number in list_run.remarks.items()))
     news = run_warnings.new(warned, run_warnings.of_runs(_runs_before(list_run)))
     if list_run.run_ids:
-        run_warnings.record(list_run.state, list_run.run_ids[-1], warned)
+        run_warnings.record(list_run.state, list_run.run_ids[-1], (*warned, *_from_before(list_run, warned)))
     done = tuple(runs.get(list_run.state, run_id) for run_id in list_run.run_ids)
     written = [letter for run in done for letter in dead_letters.open_from_run(list_run.state, run.id)]
     return replace(
@@ -53,6 +53,12 @@ def result_of(
 def _windows_done(list_run: ListRun, done: Sequence[Run]) -> int:
     of_runs = sum(run_windows.count_done(run_windows.of_run(list_run.state, run.id)) for run in done)
     return of_runs - (list_run.earlier.windows_total - list_run.earlier.windows_dead)
+
+
+def _from_before(list_run: ListRun, warned: Sequence[str]) -> tuple[str, ...]:
+    """Returns the warnings that resumed runs had when they were cut off, so that the last run shows them, too."""
+    earlier = run_warnings.of_runs(runs.get(list_run.state, run_id) for run_id in list_run.run_ids)
+    return run_warnings.new(earlier, warned)
 
 
 def status_of(error: McimportError | None) -> str:

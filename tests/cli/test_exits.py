@@ -166,6 +166,15 @@ def test_a_state_file_that_is_no_database_is_1_and_left_as_it_was(make_importer:
     assert importer.db.read_bytes() == before
 
 
+def test_a_name_that_the_state_file_lacks_is_2_also_before_the_first_sync(make_importer: MakeImporter) -> None:
+    """A client, a run or a dead letter that does not exist is the same mistake whether or not a state file exists."""
+    importer = make_importer(size=0)
+    commands = ("dlq list --client nobody", "runs list --client nobody", "dlq show 77", "dlq replay 77", "runs show 77")
+    for command in commands:
+        refused(importer, importer(*command.split()), 2, "nobody" if "nobody" in command else "77")
+    assert not importer.db.exists()
+
+
 @pytest.mark.parametrize(
     "arguments",
     [["dlq", "show", "77"], ["dlq", "replay", "77"], ["dlq", "discard", "77", "--yes"], ["runs", "show", "77"]],

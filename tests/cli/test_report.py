@@ -107,7 +107,7 @@ def test_before_the_first_sync_there_is_nothing_to_report(make_importer: MakeImp
     importer = make_importer(size=0)
     result = importer("report", "--html", str(importer.folder / "report.html"))
     assert (result.code, result.out) == (0, "")
-    assert "nothing synced yet" in result.err
+    assert "nothing is synced yet" in result.err
     assert not importer.db.exists()
     assert not (importer.folder / "report.html").exists()
 

@@ -64,7 +64,7 @@ def test_looking_before_the_first_sync_is_no_error(make_importer: MakeImporter, 
     importer = make_importer(size=0)
     result = importer(*command)
     assert result.code == 0
-    assert "nothing synced yet" in result.err
+    assert f"the state file {importer.db} does not exist" in " ".join(result.err.split())
     assert not importer.db.exists()
 
 
@@ -75,6 +75,26 @@ def test_status_shows_the_configured_lists_before_their_first_sync(make_importer
     assert "never" in importer("status").out
     line = importer("status", "--json").line
     assert (line["client"], line["list_key"], line["sync_point"]) == ("acme", importer.sandbox.list_key, None)
+
+
+def test_status_names_a_state_file_that_does_not_exist_and_the_command_for_it(make_importer: MakeImporter) -> None:
+    """A mistyped `--db` does not look well, and without a file the advised sync names the list that it needs."""
+    importer = make_importer(size=0)
+    shown = importer("status")
+    assert "NO STATE FILE" in shown.out
+    assert "check --db and MCIMPORT_DB" in " ".join(shown.err.split())
+    importer.config.unlink()
+    alone = importer.in_a_process("status", environment=importer.variables, bare=True)
+    assert "`mcimport sync LIST_KEY`" in alone.err
+
+
+def test_a_log_of_runs_that_is_cut_says_how_to_see_more(make_importer: MakeImporter) -> None:
+    """The remark is on standard error, and is not there where all runs are shown."""
+    importer = make_importer(size=0)
+    assert importer("sync").code == importer("sync").code == 0
+    cut = importer("runs", "list", "--limit", "1")
+    assert "only the latest 1 run; `mcimport runs list --limit 10` shows more" in cut.err
+    assert importer("runs", "list").err == ""
 
 
 @pytest.mark.parametrize("command", [["runs", "list"], ["dlq", "list"]])

@@ -85,7 +85,7 @@ def test_requests_are_lines_for_people_without_a_format(make_importer: MakeImpor
     result = importer("sync", "-v")
     key = importer.sandbox.list_key
     assert f"acme {key} run 1: GET Mailchimp lists/{key}/members?count=1000&offset=0: 200 in " in result.err
-    assert "run 1 window 0: POST Ometria push: 2" in result.err
+    assert "run 1 time range 0: POST Ometria push: 2" in result.err
 
 
 def test_the_services_learn_which_run_asks(make_importer: MakeImporter) -> None:

@@ -124,3 +124,18 @@ def test_a_list_that_was_never_run_is_overdue_in_time(make_importer: MakeImporte
         importer.sandbox.list_key: False,
         "ffffffffff": True,
     }
+
+
+def test_the_last_run_shows_the_warnings_of_a_run_that_it_resumed(make_importer: MakeImporter) -> None:
+    """A warning of the attempt that was cut off is in `runs show` of the last run, which `status` names."""
+    importer = warned(make_importer)
+    importer.sandbox.settings.fault = lambda request: "401" if request.path.endswith("/push") else None
+    assert importer("sync", "--quiet").code == 1
+    assert importer("runs", "show", "1", "--json").line["warnings"]
+    importer.sandbox.settings.fault = None
+    importer.configure(CONFIG)
+    time_passes(60)
+    result = importer("sync", "--json")
+    assert (result.code, result.line["run_id"], result.line["warnings"]) == (0, 2, [])
+    assert FORCED in importer("runs", "show", "2").out
+    assert "1 warning: `mcimport runs show 2`" in importer("status").out
