@@ -42,12 +42,14 @@ def report(
     """
     from mcimport.cli import read_state  # noqa: PLC0415 - other commands start without SQLite and rich
     from mcimport.state import activity  # noqa: PLC0415 - as above
-    from mcimport.sync.since import parse  # noqa: PLC0415 - as above
+    from mcimport.sync.since import parse, read_as  # noqa: PLC0415 - as above
 
     if json and as_csv:
         raise ConfigError("--json and --csv cannot be used together")
     now = int(time.time())
     begun = parse(since, datetime.fromtimestamp(now, UTC))
+    if not (json or as_csv) and (words := read_as(since, begun)):
+        say(words)
     first = now if begun == "now" else max(0, begun)
     settings = load_settings(context)
     with read_state.open_if_exists(settings) as state:
@@ -100,5 +102,8 @@ def _print(found: Sequence[ClientActivity], *, json: bool, as_csv: bool) -> None
             csv.writer(sys.stdout, lineterminator="\n").writerows([client_report.CSV_HEADS, *rows])
             return
         plain = tables.is_plain(sys.stdout)
-        blocks = ("".join(f"{line}\n" for line in client_report.lines(one, plain=plain)) for one in found)
+        columns = tables.screen_columns(sys.stdout, client_report.COLUMNS)
+        blocks = (
+            "".join(f"{line}\n" for line in client_report.lines(one, plain=plain, columns=columns)) for one in found
+        )
         sys.stdout.write("\n".join(blocks))

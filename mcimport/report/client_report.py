@@ -1,4 +1,4 @@
-"""Formats what was done for a client in a period: as text of at most 80 columns, for programs, and as rows of CSV."""
+"""Formats what was done for a client in a period: as wrapped text, for programs, and as rows of CSV."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mcimport.report import former_names
 from mcimport.report.format import consents, moment, moment_iso, moment_utc, pluralize, spark
 from mcimport.report.reconcile_summary import compared_text
 
-COLUMNS = 80
+COLUMNS = 80  # where there is no screen
 MOST_BARS = 60  # days; a longer line would not fit
 _SUBJECT = 19  # columns of the subject of a line; enough for the key of a list
 
@@ -33,13 +33,13 @@ CSV_HEADS = (
 )
 
 
-def lines(found: ClientActivity, *, plain: bool) -> list[str]:
-    """Returns a block of lines. `plain`: bars in ASCII."""
+def lines(found: ClientActivity, *, plain: bool, columns: int = COLUMNS) -> list[str]:
+    """Returns a block of lines. `plain`: bars in ASCII. `columns`: of the screen."""
     bars = spark(list(found.days.values()), plain=plain) if len(found.days) <= MOST_BARS else ""
     of_lists = (fact for one in found.lists for fact in _list_facts(one))
     told = [*facts(found), ("contacts a day", bars), *of_lists]
-    wrapped = (_wrapped(subject, words) for subject, words in told if words)
-    return [*textwrap.wrap(f"{found.client}: {period(found)}", COLUMNS), *(line for part in wrapped for line in part)]
+    wrapped = (_wrapped(subject, words, columns) for subject, words in told if words)
+    return [*textwrap.wrap(f"{found.client}: {period(found)}", columns), *(line for part in wrapped for line in part)]
 
 
 def period(found: ClientActivity) -> str:
@@ -135,14 +135,14 @@ def _numbers(sums: RunSums, opened: int, still_open: int) -> dict[str, int]:
     return {**counts, "dead_letters_opened": opened, "dead_letters_open": still_open}
 
 
-def _wrapped(subject: str, words: str) -> list[str]:
+def _wrapped(subject: str, words: str, columns: int) -> list[str]:
     """Returns a fact in lines, the second and later ones below its words; a long subject has a line of its own."""
     indent = " " * _SUBJECT
     head = f"  {subject}".ljust(_SUBJECT)
     first = [] if head.endswith("  ") else [head.rstrip()]
     rest = textwrap.wrap(
         words,
-        COLUMNS,
+        columns,
         initial_indent=indent if first else head,
         subsequent_indent=indent,
         break_on_hyphens=False,

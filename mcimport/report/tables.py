@@ -35,6 +35,12 @@ def make_console(stream: TextIO) -> Console:
     return Console(file=stream, width=width, markup=False, emoji=False, highlight=False)
 
 
+def screen_columns(stream: TextIO, otherwise: int) -> int:
+    """Returns the width for sentences: the terminal's, or what COLUMNS says, never too narrow to read them."""
+    width = make_console(stream).width
+    return otherwise if width == _WIDE else max(_NARROWEST, width)
+
+
 def is_plain(stream: TextIO) -> bool:
     """Returns whether the stream's encoding may lack block characters."""
     return "utf" not in (stream.encoding or "utf-8").lower()

@@ -36,6 +36,8 @@ def test_each_document_has_both_names_of_a_value(make_importer: MakeImporter) ->
     check(importer("dlq", "list", "--json").line, former_names.DEAD_LETTER)
     check(importer("dlq", "show", "1", "--json").line, former_names.DEAD_LETTER)
     check(importer("check", "--offline", "--json").lines[0], former_names.FINDING)
+    check(importer("lists", "--json").lines[0], former_names.LIST_OF_KEY)
+    check(importer("report", "--json").line["lists"][0], former_names.REPORTED_LIST)
     page = next(event for event in events if event["event"] == "page")
     check(page, {new: former_names.EVENT[new] for new in ("list_key", "run_id", "members_read", "contacts_pushed")})
 
