@@ -72,7 +72,7 @@ class RequestLog:
     @contextmanager
     def sending(self, service: str) -> Iterator[None]:
         """Tells at once that a request is sent in the block."""
-        list_key = self._place.get("list", "")
+        list_key = self._place.get("list_key", "")
         self._on_request(list_key, service, 1)
         try:
             yield
@@ -94,7 +94,7 @@ class RequestLog:
 
     def retrying(self, retry: Retry | None) -> None:
         """Tells at once that this thread waits for a retry or, with None, that the request has ended."""
-        self._on_retry(self._place.get("list", ""), retry)
+        self._on_retry(self._place.get("list_key", ""), retry)
 
     def retry(self, service: str, reason: str, seconds: float) -> None:
         """Logs that a request is tried again after a pause of so many seconds."""
