@@ -13,6 +13,7 @@ import typer
 
 from mcimport.cli.app import app
 from mcimport.cli.exits import MEANINGS
+from mcimport.services.api_facts import FACTS
 
 ROOT = Path(__file__).parent.parent
 FRONT = ROOT / "README.md"
@@ -23,6 +24,7 @@ HOMES = {
     "commands": FRONT,
     "exits": FRONT,
     "dead_letter": ROOT / "mcimport" / "cli" / "README.md",
+    "facts": ROOT / "mcimport" / "monitoring" / "probe" / "README.md",
     "setup": ROOT / "cron" / "README.md",
     "crontab": ROOT / "cron" / "README.md",
     "by_hand": ROOT / "cron" / "README.md",
@@ -57,6 +59,15 @@ def _leaves(path: str, command: Any) -> list[tuple[str, Any]]:
     if children is None:
         return [(path, command)]
     return [leaf for name, child in children.items() for leaf in _leaves(f"{path} {name}", child)]
+
+
+def facts() -> str:
+    """A table of what is assumed of both services."""
+    rows = []
+    for fact in FACTS.values():
+        marks = f"{' (needed)' * fact.is_needed}{' (`--write`)' * fact.needs_write}"
+        rows.append(f"| `{fact.id}`{marks} | {fact.assumed} | {fact.asked} | {fact.if_not} |")
+    return "\n".join(["| fact | assumed | how it is asked | where it is otherwise |", "|---|---|---|---|", *rows])
 
 
 def exits() -> str:
@@ -120,7 +131,14 @@ def with_parts(text: str, new: Mapping[str, str]) -> str:
 
 
 def main() -> None:
-    written = {"commands": commands(), "exits": exits(), "install": install(), "setup": setup(), "by_hand": by_hand()}
+    written = {
+        "commands": commands(),
+        "exits": exits(),
+        "facts": facts(),
+        "install": install(),
+        "setup": setup(),
+        "by_hand": by_hand(),
+    }
     fresh = {**written, "crontab": crontab(), **demo()}
     for page in set(HOMES.values()):
         page.write_text(with_parts(page.read_text(encoding="utf-8"), fresh), encoding="utf-8")

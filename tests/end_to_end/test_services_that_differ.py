@@ -6,65 +6,31 @@ from typing import Any
 
 import pytest
 from conftest import CONFIG, Importer, MakeImporter, expected_ids, imported_ids
+from monitoring.probe.differences import HARMLESS, IN, SAID
 from passing import time_passes
 
+from mcimport.monitoring.probe import mailchimp_reading, written_contact
 from mcimport.sandbox.settings import SandboxSettings
 
 SMALL_PAGES = CONFIG + "mailchimp.window = 50\nometria.batch = 10\n"
-IN, OUT = "EXPLICITLY_OPTEDIN", "EXPLICITLY_OPTEDOUT"
+TAGS = [{"id": number, "name": f"tag {number}"} for number in range(60)]
+LONG_AGO = 1_700_000_000
 
-# The sync imports all of it, whichever way it is.
-HARMLESS: list[dict[str, Any]] = [
-    {"no_date": True},
-    {"edge_skew": 900},
-    {"edge_skew": -900},
-    {"edge_spread": 600},
-    {"unstable_order": True},
-    {"since_includes": True},
-    {"before_includes": False},
-    {"since_includes": True, "before_includes": False},
-    {"fractions": "refused"},
-    {"fractions": "cut"},
-    {"naive_times": True},
-    {"archived": "listed"},
-    {"count_lies": -20},
-    {"count_lies": 20},
-    {"total_of_list": True},
-    {"field_parts": "absent"},
-    {"field_parts": "empty"},
-    {"field_parts": "refused"},
-    {"unknown_fields_refused": True},
-    {"cut_tags": True},
-    {"max_count": 30},
-    {"gzip": True},
-    {"wrong_key": "404"},
-    {"unknown_list": "nobody"},
-    {"over_limit": "403-bare", "connections": 3},
-    {"without_address": "refused"},
-    {"without_address": "dropped"},
-    {"replaces": True},
-    {"dates_opt_ins": True},
-    {"other_properties": "left out"},
-    {"collection_ignored": True},
-    {"newest_first": True},
-    {"max_contacts": 20},
-    {"single_contacts": False},
-    {"address_filter": "ignored"},
-    {"unread_fields": {"marketing_optin"}},
-    {"unread_fields": {"email"}},
-    {"consent_words": {IN: "yes", OUT: "no"}},
-    {"queue_headers": "none"},
-    {"push_errors": "object"},
-    {"push_errors": "absent"},
-    {"settling": 0.3},
-]
+PROBE = ("--write", "--address", "operator@example.com", "--yes", "--json")
 
-# The sync says what is wrong, and a later one makes up for it when that is over.
-SAID: list[tuple[dict[str, Any], str]] = [
-    ({"sort_ignored": True}, "Mailchimp ignored sort_field"),
-    ({"archived": "unbounded"}, "Mailchimp ignored since_last_changed"),
-    ({"max_page": 30}, "dead letters"),
-]
+
+@pytest.fixture(autouse=True)
+def _without_long_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the sandbox never stores, and what it delays, is told from the rest after less than a second."""
+    monkeypatch.setattr(written_contact, "SHORTEST_WAIT", 0.2)
+    monkeypatch.setattr(mailchimp_reading, "SLOWER", 0.2)
+
+
+def different(importer: Importer) -> set[str]:
+    """The facts that a probe says are different."""
+    result = importer("probe", importer.sandbox.list_key, *PROBE)
+    assert result.code in (0, 3), result.err
+    return {str(line["fact"]) for line in result.lines if line["verdict"] == "differs"}
 
 
 def opted_in_wrongly(importer: Importer) -> set[str]:
@@ -74,7 +40,7 @@ def opted_in_wrongly(importer: Importer) -> set[str]:
         f"{list_key}-{one.get('contact_id') or one['web_id']}" for one in members if one["status"] == "subscribed"
     }
     contacts = importer.sandbox.contacts().items()
-    return {key for (_, key), contact in contacts if contact["marketing_optin"] == IN and key not in subscribed}
+    return {key for (_, key), contact in contacts if contact.get("marketing_optin") == IN and key not in subscribed}
 
 
 def stir(importer: Importer) -> None:
@@ -91,31 +57,41 @@ def stir(importer: Importer) -> None:
     time_passes(120)
 
 
-@pytest.mark.parametrize("settings", HARMLESS, ids=str)
-def test_a_first_and_an_hourly_sync_import_all_members_and_no_wrong_consent(
-    make_importer: MakeImporter, settings: dict[str, Any]
+@pytest.mark.parametrize(("settings", "fact"), HARMLESS, ids=str)
+def test_a_probe_names_what_differs_and_the_syncs_import_all_members(
+    make_importer: MakeImporter, settings: dict[str, Any], fact: str | None
 ) -> None:
-    """Both syncs succeed, Ometria has all members then, and none is opted in who is not subscribed."""
+    """Exactly that fact; the first sync and the next succeed, Ometria has all members, and no wrong consent."""
     importer = make_importer(size=150, **settings)
-    importer.configure(SMALL_PAGES)
-    for happens in (lambda _: None, stir):
-        happens(importer)
-        result = importer("sync")
-        assert (result.code, "dead letter" in result.err) == (0, False), result.err
-        assert expected_ids(importer) <= imported_ids(importer)
-        assert opted_in_wrongly(importer) == set()
+    importer.sandbox.audience().add(tags=TAGS, tags_count=len(TAGS), at=LONG_AGO, timestamp_opt="")
+    importer.sandbox.store_contacts([{"@collection": "shop", "id": "1", "email": "shop@example.com"}])
+    assert synced(importer)
+    assert different(importer) == ({fact} if fact else set())
+    stir(importer)
+    assert synced(importer)
 
 
-@pytest.mark.parametrize(("settings", "words"), SAID, ids=str)
-def test_what_cannot_be_imported_is_said_and_made_up_for(
-    make_importer: MakeImporter, settings: dict[str, Any], words: str
+def synced(importer: Importer) -> bool:
+    """A sync succeeds without a dead letter; nobody is missing then, and nobody opted in wrongly."""
+    result = importer("sync")
+    assert (result.code, "dead letter" in result.err) == (0, False), result.err
+    assert expected_ids(importer) <= imported_ids(importer)
+    return not opted_in_wrongly(importer)
+
+
+@pytest.mark.parametrize(("settings", "fact", "words"), SAID, ids=str)
+def test_what_cannot_be_imported_is_named_said_and_made_up_for(
+    make_importer: MakeImporter, settings: dict[str, Any], fact: str, words: str
 ) -> None:
     """The sync that meets it does not succeed, and opts no member in wrongly; once it is over, all are imported."""
     importer = make_importer(size=150)
     importer.configure(SMALL_PAGES)
     assert importer("sync").code == 0
     vars(importer.sandbox.settings).update(settings)
-    opted_in = {key for (_, key), contact in importer.sandbox.contacts().items() if contact["marketing_optin"] == IN}
+    assert different(importer) == {fact}
+    opted_in = {
+        key for (_, key), contact in importer.sandbox.contacts().items() if contact.get("marketing_optin") == IN
+    }
     stir(importer)
     result = importer("sync", "--full")
     assert result.code in (1, 3)
@@ -124,9 +100,7 @@ def test_what_cannot_be_imported_is_said_and_made_up_for(
     defaults = vars(SandboxSettings())
     vars(importer.sandbox.settings).update({name: defaults[name] for name in settings})
     importer("dlq", "replay")
-    assert importer("sync").code == 0
-    assert expected_ids(importer) <= imported_ids(importer)
-    assert opted_in_wrongly(importer) == set()
+    assert synced(importer)
 
 
 def test_archived_members_that_mailchimp_shows_nowhere_are_found_by_a_comparison(make_importer: MakeImporter) -> None:

@@ -9,9 +9,10 @@ from typing import Any
 from urllib.parse import quote
 
 from mcimport.convert import own_part
+from mcimport.services.http.raw_answer import decoded
 from mcimport.services.http.response import Response
 from mcimport.services.ometria.contacts import PAGE
-from mcimport.services.ometria.raw_requests import RawRequests, decoded
+from mcimport.services.ometria.raw_requests import RawRequests
 
 NO_COLLECTION = "mcimport-no-such-collection"
 QUEUE_HEADERS = ("x-queuesize-limit", "x-queuesize-remaining")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from mcimport.monitoring.probe import ometria_reading as reading
 from mcimport.monitoring.probe import ometria_writing as writing
 from mcimport.monitoring.probe.ometria_answers import OmetriaAnswers
-from mcimport.monitoring.probe.ometria_reading import DIFFERS, HOLDS, UNKNOWN, Seen
+from mcimport.monitoring.probe.seen import DIFFERS, HOLDS, UNKNOWN, Seen
 from mcimport.monitoring.probe.written_contact import WrittenContact
 
 READ: Mapping[str, Callable[[OmetriaAnswers], Seen]] = {

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable
-from typing import Any
 
 from mcimport.monitoring.probe.ometria_answers import QUEUE_HEADERS, Found, OmetriaAnswers, contacts_of
+from mcimport.monitoring.probe.seen import DIFFERS, HOLDS, UNKNOWN, Seen, is_name, names
+from mcimport.services.http.raw_answer import decoded
 from mcimport.services.ometria.contacts import PAGE
-from mcimport.services.ometria.raw_requests import decoded
 
-OK, NOT_FOUND = 200, 404
+NOT_FOUND = 404
 CONSENTS = frozenset({"EXPLICITLY_OPTEDIN", "EXPLICITLY_OPTEDOUT", "NOT_SPECIFIED"})
 READ_FIELDS = ("@collection", "id", "email", "marketing_optin")  # that a comparison of both sides needs
 ERROR_FIELDS = frozenset({"error_message", "error_path"})
-_is_name = re.compile(r"@?[A-Za-z_]{1,40}").fullmatch  # no digit: nothing personal passes for the name of a field
-
-Verdict = str
-Seen = tuple[Verdict, dict[str, Any]]
-HOLDS, DIFFERS, UNKNOWN = "holds", "differs", "unknown"
 
 
 def key(answers: OmetriaAnswers) -> Seen:
@@ -85,9 +79,9 @@ def by_address(answers: OmetriaAnswers) -> Seen:
 
 def fields(answers: OmetriaAnswers) -> Seen:
     page = answers.page or ()
-    names = {name for one in page for name in one}
-    missing = [name for name in READ_FIELDS if name not in names]
-    evidence = {"contacts_read": len(page), "fields": sorted(filter(_is_name, names)), "missing": missing}
+    found_names = {name for one in page for name in one}
+    missing = [name for name in READ_FIELDS if name not in found_names]
+    evidence = {"contacts_read": len(page), "fields": names(found_names), "missing": missing}
     return ((DIFFERS if missing else HOLDS) if page else UNKNOWN), evidence
 
 
@@ -100,8 +94,8 @@ def words_of(contacts: Iterable[Found]) -> Seen:
     words = Counter(str(one["marketing_optin"]) for one in contacts if one.get("marketing_optin") is not None)
     shown: Counter[str] = Counter()
     for word, count in words.items():
-        shown[word if _is_name(word) else "other"] += count
-    return ((HOLDS if words.keys() <= CONSENTS else DIFFERS) if words else UNKNOWN), dict(shown)
+        shown[word if is_name(word) else "other"] += count
+    return ((HOLDS if words.keys() <= CONSENTS else DIFFERS) if words else UNKNOWN), {"words": dict(shown)}
 
 
 def queue_headers(answers: OmetriaAnswers) -> Seen:
@@ -112,11 +106,11 @@ def queue_headers(answers: OmetriaAnswers) -> Seen:
 def push_errors(answers: OmetriaAnswers) -> Seen:
     found = decoded(answers.errors)
     is_list = isinstance(found, list) and all(isinstance(one, dict) for one in found)
-    names = {str(name) for one in found for name in one} if is_list else set()
+    found_names = {str(name) for one in found for name in one} if is_list else set()
     evidence = {
         "status": answers.errors.status,
         "is_a_list": is_list,
         "errors": len(found) if is_list else 0,
-        "fields": sorted(filter(_is_name, names)),
+        "fields": names(found_names),
     }
-    return (HOLDS if is_list and (not found or names >= ERROR_FIELDS) else DIFFERS), evidence
+    return (HOLDS if is_list and (not found or found_names >= ERROR_FIELDS) else DIFFERS), evidence

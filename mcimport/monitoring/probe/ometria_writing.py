@@ -6,7 +6,8 @@ from datetime import datetime
 from typing import Any
 
 from mcimport.monitoring.probe.ometria_answers import QUEUE_HEADERS, Found
-from mcimport.monitoring.probe.ometria_reading import DIFFERS, HOLDS, UNKNOWN, Seen, words_of
+from mcimport.monitoring.probe.ometria_reading import words_of
+from mcimport.monitoring.probe.seen import DIFFERS, HOLDS, UNKNOWN, Seen
 from mcimport.monitoring.probe.written_contact import IN, MIDDLENAME, OUT, PROPERTY, UNSAID, Step, WrittenContact
 
 
@@ -30,7 +31,8 @@ def read_back(contact: WrittenContact) -> Seen:
 
 def consent_words(contact: WrittenContact) -> Seen:
     """The words that the contact was read back with, step by step."""
-    return words_of(step.contact for step in contact.steps.values())
+    verdict, evidence = words_of(step.contact for step in contact.steps.values())
+    return verdict, {"words_of_the_invented_contact": evidence["words"]}
 
 
 def order(contact: WrittenContact) -> Seen:

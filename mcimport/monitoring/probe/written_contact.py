@@ -15,7 +15,8 @@ from typing import Any
 
 from mcimport.errors import InterruptedRunError, ServiceError
 from mcimport.monitoring.probe.ometria_answers import QUEUE_HEADERS, Found, contacts_of
-from mcimport.services.ometria.raw_requests import RawRequests, decoded
+from mcimport.services.http.raw_answer import decoded
+from mcimport.services.ometria.raw_requests import RawRequests
 
 COLLECTION, CONTACT = "mcimport-probe", "probe"
 PROPERTY = "mcimport_probe"  # a property that the application does not have

@@ -10,11 +10,10 @@ import msgspec
 
 from mcimport.services.http import decode_slot
 from mcimport.services.http.rate_limit import RateLimiter
-from mcimport.services.http.response import UNDECODABLE, Response
+from mcimport.services.http.response import Response
 from mcimport.services.http.retry import call_with_retry
 from mcimport.services.http.service_requests import RateLimitedRequests
 
-_ANYTHING = msgspec.json.Decoder()  # before any thread begins: see `mailchimp.responses`
 _PASSING = (401, 403, 408, 429)  # of the key, or of the moment, and not of what was asked
 
 
@@ -50,11 +49,3 @@ class RawRequests(RateLimitedRequests):
             return self.http.checked(answer) if answer.status in _PASSING or answer.status >= 500 else answer  # noqa: PLR2004 - server errors
 
         return call_with_retry(self.policy, attempt)
-
-
-def decoded(answer: Response) -> Any:
-    """Returns the JSON of an answer; None where it is a refusal, or no JSON."""
-    try:
-        return _ANYTHING.decode(answer.body) if answer.status < 300 else None  # noqa: PLR2004 - a success
-    except UNDECODABLE:
-        return None

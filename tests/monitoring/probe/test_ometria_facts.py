@@ -12,7 +12,7 @@ import pytest
 from mcimport.monitoring.probe import written_contact
 from mcimport.monitoring.probe.ometria_answers import OmetriaAnswers
 from mcimport.monitoring.probe.ometria_facts import read_facts, together, written_facts
-from mcimport.monitoring.probe.ometria_reading import DIFFERS, HOLDS, UNKNOWN, Seen
+from mcimport.monitoring.probe.seen import DIFFERS, HOLDS, UNKNOWN, Seen
 from mcimport.monitoring.probe.written_contact import WrittenContact
 from mcimport.sandbox.server import LIST_KEY, Sandbox
 from mcimport.sandbox.settings import SandboxSettings

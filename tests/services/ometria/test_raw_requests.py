@@ -10,9 +10,10 @@ from mcimport.errors import FatalError, InterruptedRunError, RetriableError
 from mcimport.sandbox.server import Sandbox
 from mcimport.services.http.client import HttpClient
 from mcimport.services.http.rate_limit import RateLimiter
+from mcimport.services.http.raw_answer import decoded
 from mcimport.services.http.retry import RetryPolicy
 from mcimport.services.http.shutdown import StopSignal
-from mcimport.services.ometria.raw_requests import RawRequests, decoded
+from mcimport.services.ometria.raw_requests import RawRequests
 from services.ometria.accounts import FAST, Boxes, first_times
 
 RECORD = {"@type": "contact", "@collection": "mailchimp", "id": "l-1", "email": "c1@example.com"}
