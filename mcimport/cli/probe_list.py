@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -17,11 +18,11 @@ from msgspec.structs import replace
 
 from mcimport.cli import read_state
 from mcimport.cli.check import MARKS, PLAIN_MARKS
-from mcimport.cli.exits import DEAD_LETTERS, FAILED, OK
-from mcimport.cli.output import ignore_broken_pipe, say
+from mcimport.cli.exits import CTRL_C, DEAD_LETTERS, FAILED, OK, SIGTERM
+from mcimport.cli.output import ignore_broken_pipe, print_error, say
 from mcimport.cli.output_file import output_file
 from mcimport.cli.probe_write import ask_for_address
-from mcimport.cli.process import handle_signals
+from mcimport.cli.process import handle_signals, leave_at_once
 from mcimport.cli.run_command import make_event_sink
 from mcimport.config import Client, Settings
 from mcimport.errors import ConfigError, InterruptedRunError
@@ -80,9 +81,11 @@ def probe(settings: Settings, list_key: str, client_name: str | None, options: P
         with lock_client(settings.db_path, client.name):
             was_synced = _was_synced(settings, client, key)
             begin = partial(probe_list, client=client, list_key=key, was_synced=was_synced, address=address)
-            _run(client, options, begin, found)
+            interrupted = _run(client, options, begin, found)
         if report is not None:
-            json.dump(_report(found), report, indent=2)
+            json.dump(_report(found, is_whole=interrupted is None), report, indent=2)
+    if interrupted is not None:
+        return interrupted
     if not options.json:
         typer.echo(_conclusion(found))
     return FAILED if any(one.error for one in found) else DEAD_LETTERS if any(one.is_alarming for one in found) else OK
@@ -98,8 +101,8 @@ def _run(
     options: ProbeOptions,
     begin: Callable[[ClientServices], Iterator[Finding]],
     found: list[Finding],
-) -> None:
-    """Shows each finding as soon as it is known, and adds it to `found`. A signal ends it, after the opt-out."""
+) -> int | None:
+    """Shows each finding as soon as it is known, and adds it to `found`. Returns the exit code of a signal, or None."""
     stop, caught = StopSignal(), list[int]()
     accounts = ConnectionPool(stop, busy_for=BUSY_FOR, tell=make_event_sink(None) if options.verbose else None)
     try:
@@ -109,7 +112,12 @@ def _run(
                 with ignore_broken_pipe():
                     _show(finding, as_json=options.json)
     except InterruptedRunError as error:
-        raise InterruptedRunError(f"{error}; {STAYS}" if options.write else str(error)) from None
+        print_error(InterruptedRunError(f"{error}; {STAYS}" if options.write else str(error)))
+        code = SIGTERM if caught[:1] == [signal.SIGTERM] else CTRL_C
+        if stop.aborted.is_set():
+            leave_at_once(code)
+        return code
+    return None
 
 
 def _chosen(settings: Settings, list_key: str, client: str | None) -> tuple[Client, str]:
@@ -157,9 +165,11 @@ def _document(finding: Finding) -> dict[str, Any]:
     }
 
 
-def _report(found: list[Finding]) -> dict[str, Any]:
+def _report(found: list[Finding], *, is_whole: bool) -> dict[str, Any]:
+    """Returns the report. `is_whole`: the probe was not stopped."""
     return {
         "mcimport": __version__,
+        "is_whole": is_whole,
         "probed_at": iso(int(time.time())),
         "findings": [_document(one) | {"assumed": one.fact.assumed, "if_not": one.fact.if_not} for one in found],
     }

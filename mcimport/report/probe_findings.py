@@ -29,9 +29,13 @@ def _text(value: Any) -> str:
 
 
 def indented(text: str) -> Iterator[str]:
-    yield from wrap(text, WIDTH, initial_indent="    ", subsequent_indent="    ", break_long_words=False)
+    yield from wrap(text, WIDTH, initial_indent="    ", subsequent_indent="    ", break_on_hyphens=False)
 
 
 def explanation(parts: Iterable[tuple[str, str]]) -> str:
     """Returns headed paragraphs."""
-    return "\n".join(line for head, text in parts for line in wrap(f"{head}: {text}", WIDTH, subsequent_indent="  "))
+    return "\n".join(
+        line
+        for head, text in parts
+        for line in wrap(f"{head}: {text}", WIDTH, subsequent_indent="  ", break_on_hyphens=False)
+    )
