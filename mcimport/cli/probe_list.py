@@ -27,6 +27,7 @@ from mcimport.cli.run_command import make_event_sink
 from mcimport.config import Client, Settings
 from mcimport.errors import ConfigError, InterruptedRunError
 from mcimport.models.timestamps import iso
+from mcimport.monitoring.probe.learned import answers_of
 from mcimport.monitoring.probe.probe import Finding, probe_list
 from mcimport.monitoring.probe.written_contact import COLLECTION, CONTACT, PROPERTY
 from mcimport.report.probe_findings import evidence_text, explanation, indented
@@ -34,9 +35,10 @@ from mcimport.report.tables import is_plain
 from mcimport.services.api_facts import FACTS
 from mcimport.services.connections import ClientServices, ConnectionPool
 from mcimport.services.http.shutdown import StopSignal
-from mcimport.state import destinations, lock_client, open_state, state_exists
+from mcimport.state import destinations, lock_client, open_state, probes, state_exists
 from mcimport.version import __version__
 
+TIMEOUT = 10.0  # seconds for one answer, whatever is configured for a sync
 BUSY_FOR = 60.0  # seconds for which a service may refuse one request as one too many: a person waits
 STAYS = 'look in Ometria whether the contact "probe" of "mcimport-probe" is opted out'
 
@@ -71,7 +73,7 @@ def explain(name: str) -> None:
 def probe(settings: Settings, list_key: str, client_name: str | None, options: ProbeOptions) -> int:
     """Probes and returns the exit code. Raises ConfigError, BusyError while the client is at work, and ServiceError."""
     chosen, key = _chosen(settings, list_key, client_name)
-    client = replace(chosen, mailchimp=chosen.mailchimp.model_copy(update={"connections": options.connections}))
+    client = _for_a_probe(chosen, options.connections)
     address = _address(options) if options.write else None
     if options.write and address is None:
         say("nothing was written")
@@ -82,6 +84,8 @@ def probe(settings: Settings, list_key: str, client_name: str | None, options: P
             was_synced = _was_synced(settings, client, key)
             begin = partial(probe_list, client=client, list_key=key, was_synced=was_synced, address=address)
             interrupted = _run(client, options, begin, found)
+            if interrupted is None:
+                _keep(settings, client, key, found)
         if report is not None:
             json.dump(_report(found, is_whole=interrupted is None), report, indent=2)
     if interrupted is not None:
@@ -89,6 +93,27 @@ def probe(settings: Settings, list_key: str, client_name: str | None, options: P
     if not options.json:
         typer.echo(_conclusion(found))
     return FAILED if any(one.error for one in found) else DEAD_LETTERS if any(one.is_alarming for one in found) else OK
+
+
+def _for_a_probe(client: Client, connections: int) -> Client:
+    """Returns the client with few connections, short time-outs and few tries, because a person waits."""
+    timeout, wait = min(TIMEOUT, client.mailchimp.timeout), min(1.0, client.retry.wait)
+    return replace(
+        client,
+        retry=client.retry.model_copy(update={"retries": min(1, client.retry.retries), "wait": wait}),
+        mailchimp=client.mailchimp.model_copy(update={"connections": connections, "timeout": timeout}),
+        ometria=client.ometria.model_copy(update={"timeout": min(TIMEOUT, client.ometria.timeout)}),
+    )
+
+
+def _keep(settings: Settings, client: Client, list_key: str, found: list[Finding]) -> None:
+    """Keeps the answers for later runs. A state file is not made for that: a sync has to notice that there is none."""
+    if not state_exists(settings.db_path):
+        say("there is no state file yet, so the answers are not kept: probe again after the first sync")
+        return
+    with open_state(settings.db_path, create=False) as state:
+        before = probes.latest(state, client.name, list_key)
+        probes.note(state, client.name, list_key, answers_of(found, before))
 
 
 def _address(options: ProbeOptions) -> str | None:

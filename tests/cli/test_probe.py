@@ -51,6 +51,7 @@ def test_nothing_personal_is_printed_written_logged_or_kept(make_importer: MakeI
     """With the address in every field of a member and of a contact: not on the screen, in the report, nor at rest."""
     importer = make_importer(size=120)
     plant(importer)
+    importer.create_state_file()
     report = importer.folder / "probe.json"
     command = ("probe", importer.sandbox.list_key, *WRITE, "--report", str(report), "--verbose")
     results = [importer(*command), importer(*command, "--json")]

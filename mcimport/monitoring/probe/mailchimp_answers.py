@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from mcimport.errors import ServiceTimeoutError
 from mcimport.models.timestamps import epoch, iso
 from mcimport.services.http.raw_answer import decoded
 from mcimport.services.http.response import Response
@@ -19,6 +20,8 @@ Found = dict[str, Any]
 
 LARGEST_PAGE, SAMPLE_PAGE, SAMPLE_PAGES, SPAN = 1000, 200, 10, 200
 MOST_PAGES_OF_A_SPAN = 8
+TIMED_OUT = 504
+SMALLER_PAGES = (500, 250, 125, 60)
 NO_LIST = "0000000000"
 NO_FIELD = "mcimport_no_such_field"
 _FIELDS = (
@@ -30,7 +33,10 @@ _FIELDS = (
 
 @dataclass(frozen=True, repr=False)
 class MemberPage:
-    """Holds one answer to a request for members. `seconds`: until the whole answer was there."""
+    """Holds one answer to a request for members. `seconds`: until the whole answer was there.
+
+    `status`: TIMED_OUT where none came in time.
+    """
 
     status: int
     members: Sequence[Found]
@@ -65,7 +71,10 @@ class MailchimpAnswers:
     def page(self, count: int, fields: Sequence[str] = _FIELDS, **params: str) -> MemberPage:
         query = ",".join([*(f"members.{name}" for name in fields), "total_items"])
         began = time.monotonic()
-        answer = self.get(f"lists/{self.list_key}/members", count=str(count), fields=query, **params)
+        try:
+            answer = self.get(f"lists/{self.list_key}/members", count=str(count), fields=query, **params)
+        except ServiceTimeoutError:
+            return MemberPage(TIMED_OUT, (), 0, time.monotonic() - began, 0, is_compressed=False)
         took, found = time.monotonic() - began, decoded(answer)
         members = found.get("members") if isinstance(found, dict) else None
         total = found.get("total_items") if isinstance(found, dict) else None
@@ -82,6 +91,11 @@ class MailchimpAnswers:
     def largest(self) -> MemberPage:
         """The first page of a thousand; its status tells whether there are such pages."""
         return self.in_order(LARGEST_PAGE)
+
+    @cached_property
+    def largest_that_comes(self) -> int:
+        """The first of `SMALLER_PAGES` that comes; 0 where none does."""
+        return next((size for size in SMALLER_PAGES if self.in_order(size).members), 0)
 
     @cached_property
     def more_of_the_largest(self) -> Sequence[MemberPage]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Sequence
 from itertools import pairwise
 from statistics import median
 
 from mcimport.models.timestamps import epoch
 from mcimport.monitoring.probe.mailchimp_answers import LARGEST_PAGE, NO_FIELD, MailchimpAnswers, MemberPage, seconds_of
-from mcimport.monitoring.probe.seen import DIFFERS, UNKNOWN, Seen, judged
+from mcimport.monitoring.probe.seen import DIFFERS, UNKNOWN, Evidence, Seen, judged
 from mcimport.services.http.raw_answer import is_problem
 
 OK, BAD_REQUEST, UNAUTHORIZED, NOT_FOUND = 200, 400, 401, 404
@@ -125,18 +126,19 @@ def unknown_field(answers: MailchimpAnswers) -> Seen:
 
 
 def page(answers: MailchimpAnswers) -> Seen:
-    """A page of fewer than a thousand has to be the last one."""
+    """A page of fewer than a thousand has to be the last one. `received`: members of the largest that came."""
     first = answers.largest
-    received = len(first.members)
     if first.status != OK:
-        return DIFFERS, {"asked_for": LARGEST_PAGE, "status": first.status, "seconds": round(first.seconds, 1)}
+        comes, waited = answers.largest_that_comes, round(first.seconds, 1)
+        return DIFFERS, {"asked_for": LARGEST_PAGE, "status": first.status, "seconds": waited, "received": comes}
+    received, pages = len(first.members), [first, *answers.more_of_the_largest]
     is_cut = received < LARGEST_PAGE and bool(answers.after_the_largest.members)
-    pages = [first, *answers.more_of_the_largest]
-    seconds = [one.seconds for one in pages]
-    members = sum(len(one.members) for one in pages)
-    return judged(holds=not is_cut), {
-        "asked_for": LARGEST_PAGE,
-        "received": received,
+    return judged(holds=not is_cut), {"asked_for": LARGEST_PAGE, "received": received, **_measured(pages)}
+
+
+def _measured(pages: Sequence[MemberPage]) -> Evidence:
+    seconds, members = [one.seconds for one in pages], sum(len(one.members) for one in pages)
+    return {
         "seconds_median": round(median(seconds), 2),
         "seconds_slowest": round(max(seconds), 2),
         "compressed": all(one.is_compressed for one in pages),

@@ -20,8 +20,8 @@ _PASSING = (429, 500, 502, 503)  # of the moment, and not of what was asked
 class RawMailchimpRequests(ServiceRequests):
     """Sends one request at a time to one account.
 
-    Raises RetriableError for what fails in passing and is still there after the tries, and InterruptedRunError. Every
-    other answer is returned: a refused key, a list that is not there, a page that took too long.
+    Raises RetriableError for what fails in passing and is still there after the tries; ServiceTimeoutError at once; and
+    InterruptedRunError. Every other answer is returned: a refused key, a list that is not there.
     """
 
     side: ClassVar[Side] = "mailchimp"
@@ -36,4 +36,4 @@ class RawMailchimpRequests(ServiceRequests):
                 answer = self.http.send("GET", path, params=params)
             return self.http.checked(answer) if answer.status in _PASSING else answer
 
-        return call_with_retry(self.policy, attempt)
+        return call_with_retry(self.policy, attempt, fail_fast_on_timeout=True)
