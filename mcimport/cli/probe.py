@@ -29,7 +29,9 @@ def probe(  # noqa: PLR0913 - typer reads the signature: these are the options o
     explain: Annotated[
         str | None, typer.Option(metavar="NAME", help="Say why a fact matters, and what was known of it. No request.")
     ] = None,
-    connections: Annotated[int, typer.Option(min=1, max=10, help="Connections to Mailchimp.")] = 2,
+    connections: Annotated[
+        int, typer.Option(min=1, max=11, help="Connections to Mailchimp; 11 also tries what one too many is answered.")
+    ] = 2,
     client: Annotated[str | None, typer.Option(metavar="NAME", help="Client, if several have this list.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON line per fact.")] = False,
     verbose: VERBOSE = False,

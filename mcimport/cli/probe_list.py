@@ -27,6 +27,7 @@ from mcimport.cli.run_command import make_event_sink
 from mcimport.config import Client, Settings
 from mcimport.errors import ConfigError, InterruptedRunError
 from mcimport.models.timestamps import iso
+from mcimport.monitoring.probe.connections_seen import ALLOWED, ONE_TOO_MANY
 from mcimport.monitoring.probe.learned import answers_of
 from mcimport.monitoring.probe.probe import Finding, probe_list
 from mcimport.monitoring.probe.written_contact import COLLECTION, CONTACT, PROPERTY
@@ -82,7 +83,14 @@ def probe(settings: Settings, list_key: str, client_name: str | None, options: P
     with output_file(options.report) if options.report else nullcontext() as report:
         with lock_client(settings.db_path, client.name):
             was_synced = _was_synced(settings, client, key)
-            begin = partial(probe_list, client=client, list_key=key, was_synced=was_synced, address=address)
+            begin = partial(
+                probe_list,
+                client=client,
+                list_key=key,
+                was_synced=was_synced,
+                address=address,
+                tries_one_too_many=options.connections == ONE_TOO_MANY,
+            )
             interrupted = _run(client, options, begin, found)
             if interrupted is None:
                 _keep(settings, client, key, found)
@@ -101,7 +109,7 @@ def _for_a_probe(client: Client, connections: int) -> Client:
     return replace(
         client,
         retry=client.retry.model_copy(update={"retries": min(1, client.retry.retries), "wait": wait}),
-        mailchimp=client.mailchimp.model_copy(update={"connections": connections, "timeout": timeout}),
+        mailchimp=client.mailchimp.model_copy(update={"connections": min(connections, ALLOWED), "timeout": timeout}),
         ometria=client.ometria.model_copy(update={"timeout": min(TIMEOUT, client.ometria.timeout)}),
     )
 

@@ -87,6 +87,30 @@ def test_a_probe_of_a_long_list_takes_few_requests_and_two_connections(make_impo
     assert importer.sandbox.contacts() == before
 
 
+@pytest.mark.parametrize(
+    ("settings", "verdict", "statuses"),
+    [
+        ({}, "holds", [200, 429]),
+        ({"over_limit": "403-bare"}, "differs", [200, 403]),
+        ({"connections": 20}, "differs", [200]),
+    ],
+    ids=str,
+)
+def test_one_connection_too_many_is_tried_where_that_is_asked_for(
+    make_importer: MakeImporter, settings: dict[str, Any], verdict: str, statuses: list[int]
+) -> None:
+    """Eleven pages are asked for at once, each once; whatever else is asked keeps to ten."""
+    importer = make_importer(size=30, **settings)
+    importer.sandbox.settings.first_page_latency = 0.3
+    result = importer("probe", importer.sandbox.list_key, "--connections", "11", "--json")
+    (line,) = [line for line in result.lines if line["fact"] == "mailchimp-connections"]
+    assert (line["verdict"], line["evidence"]["statuses"]) == (verdict, statuses)
+    assert line["evidence"]["open_at_once"] == importer.sandbox.max_open() == 11
+    assert [line["fact"] for line in result.lines if line["verdict"] == "differs"] == ["mailchimp-connections"] * (
+        verdict == "differs"
+    )
+
+
 def test_a_fact_is_explained_without_a_request(make_importer: MakeImporter) -> None:
     """What is assumed, how it is asked, why it matters, what follows, and the source; for each fact there is."""
     importer = make_importer()

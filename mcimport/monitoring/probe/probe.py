@@ -12,6 +12,7 @@ from msgspec import Struct
 from mcimport.config import Client, data_centre
 from mcimport.errors import FatalError, InterruptedRunError, ServiceError
 from mcimport.monitoring.probe import mailchimp_reading as mailchimp
+from mcimport.monitoring.probe.connections_seen import connections
 from mcimport.monitoring.probe.mailchimp_answers import MailchimpAnswers
 from mcimport.monitoring.probe.members_seen import members
 from mcimport.monitoring.probe.ometria_answers import OmetriaAnswers
@@ -68,13 +69,16 @@ def probe_list(
     *,
     was_synced: bool,
     address: str | None = None,
+    tries_one_too_many: bool = False,
 ) -> Iterator[Finding]:
     """Yields the findings: Mailchimp's first. Raises UnknownListError, InterruptedRunError, and FatalError for a key.
 
     `was_synced`: the list was synced to this Ometria account before. `address`: the operator's own, for the invented
-    contact; None: only reads.
+    contact; None: only reads. `tries_one_too_many`: also opens one connection more than Mailchimp allows.
     """
     yield from _probe_mailchimp(services, client, list_key)
+    if tries_one_too_many:
+        yield _found("mailchimp-connections", lambda: connections(services.mailchimp.http, list_key))
     yield from _probe_ometria(services, client, list_key, was_synced=was_synced, address=address)
 
 

@@ -141,6 +141,14 @@ MAILCHIMP: tuple[ApiFact, ...] = (
         source=_REFERENCE,
     ),
     _fact(
+        id="mailchimp-connections",
+        assumed="Ten requests may be open at once, and the eleventh is refused with a 429.",
+        asked="With --connections 11 alone: eleven pages are asked for at once, which may disturb other programs.",
+        if_not="The importer keeps to ten, to fewer where one is refused, and takes a bare 403 for a refusal as well.",
+        why="Everything that uses the account shares its connections.",
+        source=_REFERENCE + "; a bare 403 in reports of users",
+    ),
+    _fact(
         id="mailchimp-unknown-list",
         assumed="A list that does not exist is a 404 with a reason.",
         asked="One is asked for.",
