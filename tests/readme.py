@@ -32,6 +32,7 @@ HOMES = {
 """Which page shows which generated part."""
 
 _PART = re.compile(r"(<!-- generated: (\w+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
+_FACT = re.compile(r"\b((?:mailchimp|ometria)-[a-z]+(?:-[a-z]+)*)\b")
 _PARAGRAPHS_OF_TWO_SYNCS = 3  # what `mcimport demo` says first, and its first two commands
 
 
@@ -62,12 +63,26 @@ def _leaves(path: str, command: Any) -> list[tuple[str, Any]]:
 
 
 def facts() -> str:
-    """A table of what is assumed of both services."""
-    rows = []
+    """A table of what is assumed of both services, with the modules that rely on it."""
+    rows, modules = [], modules_by_fact()
     for fact in FACTS.values():
         marks = f"{' (needed)' * fact.is_needed}{' (`--write`)' * fact.needs_write}"
-        rows.append(f"| `{fact.id}`{marks} | {fact.assumed} | {fact.asked} | {fact.if_not} |")
-    return "\n".join(["| fact | assumed | how it is asked | where it is otherwise |", "|---|---|---|---|", *rows])
+        relying = ", ".join(f"`{module}`" for module in modules.get(fact.id, []))
+        rows.append(f"| `{fact.id}`{marks} | {fact.assumed} | {fact.asked} | {fact.if_not} | {relying} |")
+    heads = ("fact", "assumed", "how it is asked", "where it is otherwise", "relied on in")
+    return "\n".join([f"| {' | '.join(heads)} |", "|---" * len(heads) + "|", *rows])
+
+
+def modules_by_fact() -> dict[str, list[str]]:
+    """The modules whose texts name a fact, by its id: those of the importer, without table and probe."""
+    package, found = ROOT / "mcimport", dict[str, list[str]]()
+    for path in sorted(package.rglob("*.py")):
+        module = path.relative_to(package)
+        if {"api_facts", "probe", "sandbox", "cli"} & set(module.parts):
+            continue
+        for name in sorted(set(_FACT.findall(path.read_text(encoding="utf-8")))):
+            found.setdefault(name, []).append(str(module))
+    return found
 
 
 def exits() -> str:
