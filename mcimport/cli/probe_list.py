@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from mcimport.cli import read_state
 from mcimport.cli.check import MARKS, PLAIN_MARKS
 from mcimport.cli.exits import CTRL_C, DEAD_LETTERS, FAILED, OK, SIGTERM
-from mcimport.cli.output import ignore_broken_pipe, print_error, say
+from mcimport.cli.output import ignore_broken_pipe, print_error, say, warn_root
 from mcimport.cli.output_file import output_file
 from mcimport.cli.probe_write import ask_for_address
 from mcimport.cli.process import handle_signals, leave_at_once
@@ -79,6 +79,7 @@ def probe(settings: Settings, list_key: str, client_name: str | None, options: P
     if options.write and address is None:
         say("nothing was written")
         return OK
+    warn_root(settings.db_path)
     found: list[Finding] = []
     with output_file(options.report) if options.report else nullcontext() as report:
         with lock_client(settings.db_path, client.name):

@@ -101,7 +101,7 @@ def test_one_connection_too_many_is_tried_where_that_is_asked_for(
 ) -> None:
     """Eleven pages are asked for at once, each once; whatever else is asked keeps to ten."""
     importer = make_importer(size=30, **settings)
-    importer.sandbox.settings.first_page_latency = 0.3
+    importer.sandbox.settings.first_page_latency = 0.2
     result = importer("probe", importer.sandbox.list_key, "--connections", "11", "--json")
     (line,) = [line for line in result.lines if line["fact"] == "mailchimp-connections"]
     assert (line["verdict"], line["evidence"]["statuses"]) == (verdict, statuses)
