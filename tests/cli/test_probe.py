@@ -111,6 +111,26 @@ def test_one_connection_too_many_is_tried_where_that_is_asked_for(
     )
 
 
+def test_members_who_are_not_as_documented_are_counted(make_importer: MakeImporter) -> None:
+    """By status, opt-in, SMS, permission and field, and by what they would become; the status alone is a difference."""
+    importer = make_importer(size=0, permissions=("Email", "Post"))
+    audience = importer.sandbox.audience()
+    fields = {"FNAME": "Ada", "BIRTHDAY": "13/13", "POINTS": 7}
+    audience.add(email_address="a@example.com", merge_fields=fields, timestamp_opt="2090-01-01T00:00:00+00:00", at=1)
+    audience.add(email_address="b@example.com", merge_fields={}, status="asleep", at=2)
+    audience.add(email_address="", sms_phone_number="+447911123456", sms_subscription_status="subscribed", at=3)
+    result = importer("probe", importer.sandbox.list_key, "--json")
+    facts = {line["fact"]: line for line in result.lines}
+    assert [name for name, line in facts.items() if line["verdict"] == "differs"] == ["mailchimp-members"]
+    seen = facts["mailchimp-members"]["evidence"]
+    assert seen["statuses"] == {"subscribed": 2, "other": 1}
+    assert (seen["opted_in_in_the_future"], seen["sms_statuses"]["subscribed"]) == (1, 1)
+    assert seen["permissions_given"] == {"number 1": 3, "number 2": 3}
+    assert seen["not_sent"] == {"skipped: no address": 1}
+    assert seen["values_that_do_not_fit"] >= 1
+    assert seen["largest_record_bytes"] > 100
+
+
 def test_a_fact_is_explained_without_a_request(make_importer: MakeImporter) -> None:
     """What is assumed, how it is asked, why it matters, what follows, and the source; for each fact there is."""
     importer = make_importer()

@@ -163,9 +163,10 @@ class MailchimpAnswers:
         first, again = (self.in_order(SPAN, ("web_id", "last_changed"), **bounds) for _ in range(2))
         return first, again
 
-    def span(self, since: int, before: int) -> MemberPage:
+    def span(self, since: int, before: int, *, is_latest_first: bool = False) -> MemberPage:
+        """Returns who changed between two seconds, the one of interest first."""
         bounds = {"since_last_changed": iso(since), "before_last_changed": iso(before)}
-        return self.page(SPAN, ("last_changed",), **bounds)
+        return self.in_order(SPAN, ("last_changed",), sort_dir="DESC" if is_latest_first else "ASC", **bounds)
 
     @cached_property
     def walked(self) -> tuple[int, int] | None:

@@ -49,7 +49,8 @@ def ties(answers: MailchimpAnswers) -> Seen:
     if count < 2:  # noqa: PLR2004 - no two are equal
         return UNKNOWN, {"members_in_the_largest_second": count}
     first, again = ([one.get("web_id") for one in _in(page, second)] for page in answers.tied_twice)
-    is_same = first == again
+    both = set(first) & set(again)  # who changed in between is in one of them
+    is_same = bool(both) and [one for one in first if one in both] == [one for one in again if one in both]
     return judged(holds=is_same), {"members_in_the_largest_second": count, "same_order_twice": is_same}
 
 
@@ -71,7 +72,7 @@ def before(answers: MailchimpAnswers) -> Seen:
     second = answers.smallest_second
     if not second:
         return UNKNOWN, {"members": 0}
-    page = answers.span(second - 2, second)
+    page = answers.span(second - 1, second, is_latest_first=True)
     is_included, later = bool(_in(page, second)), sum(one > second for one in seconds_of(page.members))
     evidence = {"status": page.status, "includes_its_second": is_included, "members_after_it": later}
     return judged(holds=is_included and not later and page.status == OK), evidence
