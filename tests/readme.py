@@ -14,6 +14,7 @@ import typer
 from mcimport.cli.app import app
 from mcimport.cli.exits import MEANINGS
 from mcimport.report.former_names import DOCUMENTS
+from mcimport.services.api_facts import FACTS
 
 ROOT = Path(__file__).parent.parent
 FRONT = ROOT / "README.md"
@@ -24,6 +25,7 @@ HOMES = {
     "commands": FRONT,
     "exits": FRONT,
     "dead_letter": ROOT / "mcimport" / "cli" / "README.md",
+    "facts": ROOT / "mcimport" / "monitoring" / "probe" / "README.md",
     "setup": ROOT / "cron" / "README.md",
     "crontab": ROOT / "cron" / "README.md",
     "by_hand": ROOT / "cron" / "README.md",
@@ -32,6 +34,7 @@ HOMES = {
 """Which page shows which generated part."""
 
 _PART = re.compile(r"(<!-- generated: (\w+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
+_FACT = re.compile(r"\b((?:mailchimp|ometria)-[a-z]+(?:-[a-z]+)*)\b")
 _PARAGRAPHS_OF_TWO_SYNCS = 3  # what `mcimport demo` says first, and its first two commands
 
 
@@ -59,6 +62,29 @@ def _leaves(path: str, command: Any) -> list[tuple[str, Any]]:
     if children is None:
         return [(path, command)]
     return [leaf for name, child in children.items() for leaf in _leaves(f"{path} {name}", child)]
+
+
+def facts() -> str:
+    """A table of what is assumed of both services, with the modules that rely on it."""
+    rows, modules = [], modules_by_fact()
+    for fact in FACTS.values():
+        marks = f"{' (needed)' * fact.is_needed}{' (`--write`)' * fact.needs_write}"
+        relying = ", ".join(f"`{module}`" for module in modules.get(fact.id, []))
+        rows.append(f"| `{fact.id}`{marks} | {fact.assumed} | {fact.asked} | {fact.if_not} | {relying} |")
+    heads = ("fact", "assumed", "how it is asked", "where it is otherwise", "relied on in")
+    return "\n".join([f"| {' | '.join(heads)} |", "|---" * len(heads) + "|", *rows])
+
+
+def modules_by_fact() -> dict[str, list[str]]:
+    """The modules whose texts name a fact, by its id: those of the importer, without table and probe."""
+    package, found = ROOT / "mcimport", dict[str, list[str]]()
+    for path in sorted(package.rglob("*.py")):
+        module = path.relative_to(package)
+        if {"api_facts", "probe", "sandbox", "cli"} & set(module.parts):
+            continue
+        for name in sorted(set(_FACT.findall(path.read_text(encoding="utf-8")))):
+            found.setdefault(name, []).append(str(module))
+    return found
 
 
 def exits() -> str:
@@ -129,7 +155,14 @@ def with_parts(text: str, new: Mapping[str, str]) -> str:
 
 
 def main() -> None:
-    written = {"commands": commands(), "exits": exits(), "install": install(), "setup": setup(), "by_hand": by_hand()}
+    written = {
+        "commands": commands(),
+        "exits": exits(),
+        "facts": facts(),
+        "install": install(),
+        "setup": setup(),
+        "by_hand": by_hand(),
+    }
     fresh = {**written, "crontab": crontab(), **demo()}
     for page in set(HOMES.values()):
         page.write_text(with_parts(page.read_text(encoding="utf-8"), fresh), encoding="utf-8")

@@ -71,7 +71,9 @@ def test_each_line_about_consent_names_a_test_that_there_is() -> None:
         assert f"def {name}(" in (Path(__file__).parent / file).read_text(encoding="utf-8"), name
 
 
-@pytest.mark.parametrize("part", ["commands", "exits", "install", "setup", "by_hand", "crontab", "former_names"])
+@pytest.mark.parametrize(
+    "part", ["commands", "exits", "facts", "former_names", "install", "setup", "by_hand", "crontab"]
+)
 def test_a_generated_part_is_what_the_code_produces(part: str) -> None:
     """Whoever changes the code runs `make readme`."""
     text = readme.HOMES[part].read_text(encoding="utf-8")

@@ -17,6 +17,7 @@ PANELS: Mapping[str, Mapping[str, str]] = {
     },
     "When something is wrong": {
         "check": "Test settings, keys, services and lists.",
+        "probe": "Show what holds of both APIs on your account.",
         "dlq": "Show what could not be imported, and import it again.",
         "reconcile": "Compare lists with Ometria, and fix what differs.",
         "keys": "Go on with a client's new Ometria key.",
@@ -61,6 +62,11 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
         "mcimport report --client acme --html week.html   one page, to mail",
     ),
     "notify test": ("mcimport notify test --client acme",),
+    "probe": (
+        "mcimport probe 1a2d7ebf82",
+        "mcimport probe 1a2d7ebf82 --write --report probe.json",
+        "mcimport probe --explain ometria-words",
+    ),
     "check": ("mcimport check --client acme", "mcimport check --offline"),
     "init": (
         "mcimport init",

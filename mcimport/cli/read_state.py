@@ -30,6 +30,7 @@ from mcimport.state import (
     lists,
     lock_holder,
     open_state,
+    probes,
     rhythm,
     run_warnings,
     runs,
@@ -140,6 +141,7 @@ def _report_list(
     noted = runs.latest(state, list_id=row.id, limit=RUNS_SHOWN)
     latest = tuple(with_current_status(settings, state, run) for run in noted)
     since = overdue.age_began(state, row, now)
+    probe = probes.latest(state, row.client, row.list_key)
     return ListStatus(
         client=row.client,
         list_key=row.list_key,
@@ -156,6 +158,8 @@ def _report_list(
         unchecked_at=row.unchecked_at,
         spot_check=spot_checks.unresolved(row),
         warnings=tuple(run_warnings.of_runs(noted)),
+        probed_at=probe.probed_at if probe else None,
+        probe_differs=probe.differs if probe else (),
     )
 
 

@@ -1,7 +1,7 @@
 """Decides on consent: what a member's status permits, and the times that go with it.
 
 For Ometria an opt-in with `timestamp_subscribed` is a subscription event, which can start a welcome campaign: hence the
-care about the members for whom it is sent.
+care about the members for whom it is sent. (What becomes of an opt-in without it: fact ometria-undated.)
 """
 
 from __future__ import annotations

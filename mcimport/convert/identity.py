@@ -1,4 +1,4 @@
-"""Makes the ids of contacts: stable, and free of personal data."""
+"""Makes the ids of contacts: stable, and free of personal data (fact mailchimp-members)."""
 
 from __future__ import annotations
 

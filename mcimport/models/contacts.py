@@ -70,7 +70,10 @@ class Channels(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Contact(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    """Holds an Ometria contact record (Data API v2). What is None is not sent, so that Ometria keeps what it has."""
+    """Holds an Ometria contact record (Data API v2). What is None is not sent, so that Ometria keeps what it has.
+
+    (Facts ometria-left-out and, for `properties`, ometria-property.)
+    """
 
     type_: str = msgspec.field(name="@type")
     collection: str = msgspec.field(name="@collection")
@@ -97,6 +100,8 @@ class Contact(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=
 
 class HeldContact(msgspec.Struct, frozen=True, kw_only=True):
     """Holds what is compared of a contact that Ometria returns. Any field may be absent or of another type.
+
+    (Facts ometria-fields, ometria-words.)
 
     `channels`: consent by channel, `{"sms": {"allow_marketing": true}}`.
     """

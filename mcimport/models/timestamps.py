@@ -1,7 +1,8 @@
 """Converts Mailchimp's times between text and whole seconds since the epoch.
 
 Mailchimp writes ISO 8601 with an offset and whole seconds (`2026-11-24T08:00:00+00:00`). A fraction of a second
-must never go into a query: one in `since_last_changed` made the API ignore the filter and return all members.
+must never go into a query: one in `since_last_changed` made the API ignore the filter and return all members. (Facts
+mailchimp-times, mailchimp-fractions.)
 
 Tables that learn, here and in `convert.text`: every member has several times, and a few texts that many others have as
 well. A module-level dict, looked up first and filled by the slow way, costs a fifth of `lru_cache` with a check of the

@@ -36,6 +36,7 @@ class ListStatus(Struct, frozen=True):
         is_current: the list is synced to this destination now, as far as is known, so dead letters and age count.
         reconciled_at, reconciled: when both sides were last compared (seconds, UTC), and the counts of that.
         unchecked_at: since when members archived before the first sync wait to be compared; None: none do.
+        probed_at, probe_differs: when the last probe was (seconds, UTC), and the ids of the facts that differed.
         spot_check: the last spot check with missing contacts, unless both sides were compared since.
     """
 
@@ -54,6 +55,8 @@ class ListStatus(Struct, frozen=True):
     reconciled: Mapping[str, int] = field(default_factory=dict)
     unchecked_at: int | None = None
     spot_check: SpotCheck | None = None
+    probed_at: int | None = None
+    probe_differs: tuple[str, ...] = ()
 
     @property
     def needs_attention(self) -> bool:
@@ -105,6 +108,8 @@ def document(list_status: ListStatus, now: int) -> dict[str, Any]:
         "reconciled": dict(list_status.reconciled) or None,
         "unchecked_at": moment_iso(list_status.unchecked_at),
         "spot_check": list_status.spot_check.document if list_status.spot_check else None,
+        "probed_at": moment_iso(list_status.probed_at),
+        "probe_differs": list(list_status.probe_differs),
     }
     return former_names.with_former(document, former_names.LIST)
 

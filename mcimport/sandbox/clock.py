@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from datetime import UTC, datetime
 from email.utils import formatdate
@@ -28,7 +29,8 @@ class Clock:
 
     def http_date(self) -> str:
         """Returns the `Date` of a response, which may come from another clock than the one that dates changes."""
-        return formatdate(int(self.now() + self._settings.edge_skew), usegmt=True)
+        ahead = self._settings.edge_skew + random.random() * self._settings.edge_spread  # noqa: S311 - not secret
+        return formatdate(int(self.now() + ahead), usegmt=True)
 
 
 def iso(seconds: int) -> str:

@@ -48,10 +48,10 @@ def _authorize(call: Call) -> Response | None:
     authorization, accounts = call.http.headers.get("authorization", ""), list(call.shared.mailchimp.values())
     key, is_bearer = _key_of(authorization), authorization.lower().startswith("bearer ")
     account = next((found for found in accounts if key == found.key or (is_bearer and key == found.secret)), None)
-    if account is None:
-        return _unauthorized(key, accounts)
-    call.admit(account)
     settings = call.shared.settings
+    if account is None:
+        return ERROR_RESPONSES[settings.wrong_key]("mailchimp") if settings.wrong_key else _unauthorized(key, accounts)
+    call.admit(account)
     return ERROR_RESPONSES[settings.over_limit]("mailchimp") if account.open > settings.connections else None
 
 
@@ -100,7 +100,7 @@ def _list_json(audience: Audience) -> dict[str, Any]:
         "web_id": audience.identity.web_base // 1_000_000,
         "name": f"Invented audience {audience.list_key[:3]}",
         "date_created": iso(1_500_000_000),
-        "list_rating": 3.5,
+        "list_rating": 3,
         "visibility": "prv",
         "double_optin": False,
         "marketing_permissions": bool(audience.settings.permissions),

@@ -12,11 +12,11 @@ from starlette.responses import Response
 
 from mcimport.sandbox.audience.audience import Audience
 from mcimport.sandbox.audience.field_selection import FieldSelection, parse_selection
-from mcimport.sandbox.audience.member_json import MemberEncoder, link
+from mcimport.sandbox.audience.member_json import MEMBER_FIELDS, MemberEncoder, link
 from mcimport.sandbox.audience.member_list import STATUSES, MemberView
 from mcimport.sandbox.audience.query import SORT_FIELDS, MemberQuery, run_query
 from mcimport.sandbox.clock import epoch
-from mcimport.sandbox.faults import html, problem
+from mcimport.sandbox.faults import ERROR_RESPONSES, html, problem
 from mcimport.sandbox.request_handling import Call, RefusedError, json
 from mcimport.sandbox.settings import SandboxSettings
 from mcimport.sandbox.shared_state import MailchimpAccount, SharedState
@@ -44,9 +44,9 @@ def encoders_of(call: Call) -> dict[str, MemberEncoder]:
 
 
 def _encoder_of(call: Call) -> MemberEncoder:
-    encoder = encoders_of(call).get(call.http.path_params["list_key"])
+    encoder, answer = encoders_of(call).get(call.http.path_params["list_key"]), call.shared.settings.unknown_list
     if encoder is None:
-        raise not_found()
+        raise RefusedError(ERROR_RESPONSES[answer]("mailchimp")) if answer else not_found()
     return encoder
 
 
@@ -64,34 +64,40 @@ def fields_of(call: Call) -> FieldSelection:
 
 def collection(call: Call, name: str, items: list[dict[str, Any]], **more: Any) -> Response:
     """Responds with the part of `items` that `offset` and `count` ask for."""
-    offset, count = _page_of(call.log.query)
+    offset, count = _page_of(call.log.query, _MAX_COUNT)
     page, links = items[offset : offset + count], [link("self", "GET", call.log.path)]
     return json(fields_of(call).apply({name: page, **more, "total_items": len(items), "_links": links}))
 
 
-def _page_of(query: Mapping[str, str]) -> tuple[int, int]:
+def _page_of(query: Mapping[str, str], most: int) -> tuple[int, int]:
     for name in ("offset", "count"):
         if not (query.get(name) or "0").isdecimal():
             raise _invalid(f"{name} is not a whole number from 0 on")
-    return int(query.get("offset") or 0), min(int(query.get("count") or 0) or _DEFAULT_COUNT, _MAX_COUNT)
+    return int(query.get("offset") or 0), min(int(query.get("count") or 0) or _DEFAULT_COUNT, most)
 
 
-def _time_of(query: Mapping[str, str], name: str) -> int | None:
-    text = query.get(name)
+def _time_of(query: Mapping[str, str], name: str, settings: SandboxSettings) -> int | None:
+    text = query.get(name) or ""
+    has_fraction = "." in text
+    is_ignored = settings.fractions == "ignored" or not has_fraction
+    if not text or (is_ignored and _IGNORED_TIMES.fullmatch(text)):
+        return None
     try:
-        return None if not text or _IGNORED_TIMES.fullmatch(text) else epoch(text)
+        return epoch("" if has_fraction and settings.fractions == "refused" else text)
     except ValueError:
         raise _invalid(f"{name} is not a time") from None
 
 
 async def members(call: Call) -> Response:
     """Responds with a page of members, which may change between their choice and their writing."""
-    encoder, query, selection = _encoder_of(call), _member_query(call.log.query), fields_of(call)
-    audience, settings = encoder.audience, call.shared.settings
+    settings = call.shared.settings
+    encoder, query, selection = _encoder_of(call), _member_query(call.log.query, settings), fields_of(call)
+    audience = encoder.audience
     is_selected, member_selection = selection.includes("members"), _members_selection(selection, settings)
     is_first_page = query.offset == 0 and query.count > 1 and "before_last_changed" not in call.log.query
     if is_first_page and settings.first_page_latency is not None:
         call.latency = settings.first_page_latency
+    call.latency += settings.offset_latency * query.offset / 1000
     numbers, total = run_query(audience, query, call.shared.rng)
     is_lookup = member_selection.is_only("last_changed") and not settings.broken_lookups
     if is_selected and not is_lookup:
@@ -117,6 +123,8 @@ async def members(call: Call) -> Response:
 
 def _members_selection(selection: FieldSelection, settings: SandboxSettings) -> FieldSelection:
     within = selection.within("members")
+    if settings.unknown_fields_refused and not (within.keep or {}).keys() <= MEMBER_FIELDS:
+        raise _invalid("unknown field")
     if settings.field_parts == "come" or not within.has_parts:
         return within
     if settings.field_parts == "refused":
@@ -124,21 +132,21 @@ def _members_selection(selection: FieldSelection, settings: SandboxSettings) -> 
     return within.without_parts(is_empty=settings.field_parts == "empty")
 
 
-def _member_query(query: Mapping[str, str]) -> MemberQuery:
+def _member_query(query: Mapping[str, str], settings: SandboxSettings) -> MemberQuery:
     status, direction = query.get("status") or None, query.get("sort_dir", "ASC").upper()
     sort_field = query.get("sort_field") or None
     if status is not None and status not in STATUSES:
         raise _invalid("unknown status")
     if direction not in {"ASC", "DESC"}:
         raise _invalid("sort_dir is ASC or DESC")
-    offset, count = _page_of(query)
+    offset, count = _page_of(query, settings.max_count)
     read = MemberQuery(
         status=status,
-        since=_time_of(query, "since_last_changed"),
-        before=_time_of(query, "before_last_changed"),
-        opted_since=_time_of(query, "since_timestamp_opt"),
-        opted_before=_time_of(query, "before_timestamp_opt"),
-        sort_field=sort_field,
+        since=_time_of(query, "since_last_changed", settings),
+        before=_time_of(query, "before_last_changed", settings),
+        opted_since=_time_of(query, "since_timestamp_opt", settings),
+        opted_before=_time_of(query, "before_timestamp_opt", settings),
+        sort_field=None if settings.sort_ignored else sort_field,
         descending=direction == "DESC",
         offset=offset,
         count=count,

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from mcimport.sandbox.faults import error_response, html
-from mcimport.sandbox.ometria_account import OmetriaAccount
+from mcimport.sandbox.ometria_account import Contact, OmetriaAccount
 from mcimport.sandbox.request_handling import Call, RefusedError, RequestHandler, json
 from mcimport.sandbox.settings import SandboxSettings
 from mcimport.sandbox.shared_state import SharedState
@@ -87,7 +87,7 @@ def _accepted(call: Call, records: list[dict[str, Any]]) -> Response:
     """Accepts the records, which are validated later. Which of them were refused here the response does not tell."""
     account, settings = _account(call), call.shared.settings
     if account.queue_remaining() < len(records):
-        return _with_queue(html(429, "Too Many Requests"), account, settings.queue_limit)
+        return _with_queue(html(429, "Too Many Requests"), account, settings)
     kept = [record for record in records if not _is_refused(record, settings)]
     rejected = len(records) - len(kept)
     if rejected and settings.reject_batches:
@@ -95,7 +95,7 @@ def _accepted(call: Call, records: list[dict[str, Any]]) -> Response:
     account.receive(kept)
     request_id = str(uuid.UUID(int=call.shared.rng.getrandbits(128), version=4))
     answer = {"status": "OK", "request_id": request_id, "accepted": len(kept), "rejected": rejected}
-    return _with_queue(json(answer, 202), account, settings.queue_limit)
+    return _with_queue(json(answer, 202), account, settings)
 
 
 def _is_refused(record: dict[str, Any], settings: SandboxSettings) -> bool:
@@ -106,31 +106,54 @@ def _is_refused(record: dict[str, Any], settings: SandboxSettings) -> bool:
     return is_wanting or is_chosen or record.get("id") in settings.rejects
 
 
-def _with_queue(response: Response, account: OmetriaAccount, limit: int) -> Response:
-    response.headers["X-QueueSize-Limit"] = str(limit)
-    response.headers["X-QueueSize-Remaining"] = str(max(0, account.queue_remaining()))
+def _with_queue(response: Response, account: OmetriaAccount, settings: SandboxSettings) -> Response:
+    if settings.queue_headers != "none":
+        response.headers["X-QueueSize-Limit"] = str(settings.queue_limit)
+        response.headers["X-QueueSize-Remaining"] = str(max(0, account.queue_remaining()))
     return response
 
 
+def _read(call: Call, value: object) -> Response:
+    """Responds with something that is read."""
+    response, settings = json(value), call.shared.settings
+    return _with_queue(response, _account(call), settings) if settings.queue_headers == "all" else response
+
+
 async def _errors(call: Call) -> Response:
-    return json(_account(call).latest_errors())
+    errors, answer = _account(call).latest_errors(), call.shared.settings.push_errors
+    if answer == "absent":
+        return await _not_found(call)
+    return _read(call, {"errors": errors} if answer == "object" else errors)
 
 
 async def _contacts(call: Call) -> Response:
-    limit, offset = call.log.query.get("limit", str(_MAX_CONTACTS)), call.log.query.get("offset", "0")
+    query, settings = call.log.query, call.shared.settings
+    limit, offset, address = query.get("limit", str(_MAX_CONTACTS)), query.get("offset", "0"), query.get("email")
     if not (limit.isdecimal() and offset.isdecimal()) or not 1 <= int(limit) <= _MAX_CONTACTS:
         return _error(400, "limit is 1 to 250, offset a whole number from 0 on.")
-    page = _account(call).page(call.log.query.get("collection"), int(offset), int(limit))
+    if address is not None and settings.address_filter == "refused":
+        return _error(400, "There is no such filter.")
+    sought = address if settings.address_filter == "works" else None
+    page = _account(call).page(query.get("collection"), sought, int(offset), min(int(limit), settings.max_contacts))
     call.log.count = len(page)
-    return json(page)
+    return _read(call, [_as_read(contact, settings) for contact in page])
+
+
+def _as_read(contact: Contact, settings: SandboxSettings) -> Contact:
+    shown = {name: value for name, value in contact.items() if name not in settings.unread_fields}
+    if "marketing_optin" in shown:
+        shown["marketing_optin"] = settings.consent_words.get(shown["marketing_optin"], shown["marketing_optin"])
+    return shown
 
 
 async def _contact(call: Call) -> Response:
-    account = _account(call)
-    if not call.shared.settings.single_contacts:
+    account, settings = _account(call), call.shared.settings
+    if not settings.single_contacts:
         return await _not_found(call)
     contact = account.contact((call.http.path_params["collection"], call.http.path_params["contact_id"]))
-    return _error(404, "There is no such contact.") if contact is None else json(contact)
+    if contact is None:
+        return _error(404, "There is no such contact.")
+    return _read(call, _as_read(contact, settings))
 
 
 async def _not_found(_call: Call) -> Response:

@@ -9,6 +9,7 @@ import json
 import time
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from importlib.resources import files
 from threading import RLock
 from typing import Any
@@ -30,6 +31,7 @@ _VALIDATOR = jsonschema_rs.Draft7Validator({**SCHEMA, "required": []}, validate_
 
 _OPT_IN = "EXPLICITLY_OPTEDIN"
 _OPT_OUT = "EXPLICITLY_OPTEDOUT"
+_UNSPECIFIED = "NOT_SPECIFIED"
 
 
 class RateLimit:
@@ -110,11 +112,18 @@ class OmetriaAccount:
             self.validate()
             return list(self.errors)
 
-    def page(self, collection: str | None, offset: int, limit: int) -> list[Contact]:
-        """Returns a page of contacts in the order in which they were first stored; a deletion moves all later ones."""
+    def page(self, collection: str | None, address: str | None, offset: int, limit: int) -> list[Contact]:
+        """Returns a page of contacts in the order in which they were first stored; a deletion moves all later ones.
+
+        `address`: of those alone that have it, in whichever case; None for all.
+        """
         with self._lock:
             self.validate()
             keys = self._orders.get(None if self._settings.collection_ignored else collection, [])
+            if address is not None:
+                keys = [key for key in keys if str(self._contacts[key].get("email")).lower() == address.lower()]
+            if self._settings.newest_first:
+                keys = keys[::-1]
             return [self._contacts[key] for key in keys[offset : offset + limit]]
 
     def delete(self, keys: Iterable[ContactKey]) -> None:
@@ -136,14 +145,33 @@ class OmetriaAccount:
         is_known = key in self._contacts and self._settings.without_address != "dropped"
         is_dropped = record.get("id") in self._settings.drops
         error = _push_error("not a valid value", "email") if is_dropped else first_error(record, is_known=is_known)
+        error = error or self._unknown_property(record)
         if error is not None:
             self.errors.append(error)
         elif record["@type"] == "contact":
             if key not in self._contacts:
                 for order in (self._orders[None], self._orders.setdefault(key[0], [])):
                     order.append(key)
-            self._contacts[key] = _merged(self._contacts.get(key, {}), record)
+            self._contacts[key] = self._stored(self._contacts.get(key, {}), record)
             self._count_event(key, record)
+
+    def _unknown_property(self, record: Contact) -> PushError | None:
+        unknown = record.get("properties", {}).keys() - self._settings.created_properties
+        is_wrong = self._settings.other_properties == "dropped" and record["@type"] == "contact" and unknown
+        return _push_error("unknown field", "properties", min(unknown)) if is_wrong else None
+
+    def _stored(self, before: Contact, record: Contact) -> Contact:
+        """Returns what a contact is after a record of it."""
+        settings, said = self._settings, record.get("marketing_optin")
+        after = dict(record) if settings.replaces else _merged(before, record)
+        if settings.unspecified_keeps and said == _UNSPECIFIED and "marketing_optin" in before:
+            after["marketing_optin"] = before["marketing_optin"]
+        if settings.dates_opt_ins and said == _OPT_IN != before.get("marketing_optin"):
+            after["timestamp_subscribed"] = record.get("timestamp_subscribed") or datetime.now(UTC).isoformat()
+        if settings.other_properties != "stored" and "properties" in after:
+            kept = after["properties"].items()
+            after["properties"] = {name: value for name, value in kept if name in settings.created_properties}
+        return after
 
     def _count_event(self, key: ContactKey, record: Contact) -> None:
         if record.get("marketing_optin") != _OPT_IN or key in self._opted_in:

@@ -37,14 +37,22 @@ class SandboxSettings:
 
         clock_skew: seconds by which the services' clock is ahead of this machine's.
         edge_skew: seconds by which their `Date` is ahead of that clock, which dates changes.
+        edge_spread: by chance up to so many seconds more, in each response: several servers answer.
         gzip: compress Mailchimp's responses for clients that accept that.
         no_date: leave out the `Date` header.
         since_includes, before_includes: whether the bounds include the second that they name.
+        fractions: what becomes of a bound with a fraction of a second: ignored, refused with a 400, or cut off.
+        naive_times: the times of members have no offset from UTC.
+        sort_ignored: the order is arbitrary whatever `sort_field` says.
         unstable_order: members of one second have another order in every response.
+        archived: where the archived members are: `apart`, in answers to `status=archived` alone; `listed`, in
+            unfiltered ones as well; `hidden`, in none; `unbounded`, apart, and bounds of time do not count for them.
         count_lies: added to `total_items`.
         count_lies_share: the share of the responses in which it is.
+        total_of_list: `total_items` counts the list, whatever the filter.
         field_parts: what becomes of names in `fields` that are two levels or more below `members`
             (`members.location.country_code`): they come, the field is absent or empty, or the request is a 400.
+        unknown_fields_refused: a name in `fields` that no member has is a 400; otherwise nothing comes of it.
         cut_tags: the tags of a member are cut to fifty there, too, where all should be listed, and counted as fifty.
         more_fields: further merge fields, tag to type; a tag that the list has already gets another type.
         more_interests: further interests of the first category, id to name.
@@ -59,6 +67,10 @@ class SandboxSettings:
             resolved to members once, at their first use. A page that would hold such a member in full is a 500.
         broken_lookups: they break responses with nothing but `last_changed`, too.
         max_page: a page that would hold more members is a 504.
+        max_count: a page never holds more members, whatever `count` says.
+        offset_latency: seconds that a page takes more for each thousand members before it.
+        wrong_key, unknown_list: the response to a key, or for a list, that the service does not know: one of
+            `faults.ERROR_RESPONSES`; empty for the documented one.
         connections: requests that a Mailchimp account may have open.
         over_limit: the response to one more: a 429, or another of `faults.ERROR_RESPONSES` ("403-bare" was reported).
 
@@ -76,8 +88,20 @@ class SandboxSettings:
             where its id is known; refused at once, as `rejects`; or accepted, and dropped by validation.
         rejects_record: decides for each record by itself whether it is refused so.
         reject_batches: such a record makes its whole batch a `reject_status` instead.
+        replaces: a record replaces the stored one, so that what it leaves out is gone.
+        unspecified_keeps: `NOT_SPECIFIED` leaves a stored consent as it is.
+        dates_opt_ins: an opt-in without a time gets that of its storing.
+        created_properties: the properties that were created in the application.
+        other_properties: what becomes of any other: stored, left out, or the whole record is dropped by validation.
         collection_ignored: contacts of all collections are listed, whichever was requested.
+        newest_first: the contact that was stored last is listed first.
+        max_contacts: a page never holds more contacts, whatever `limit` says.
         single_contacts: there are requests for single contacts; otherwise their path is a 404.
+        address_filter: what becomes of `email` in a request for contacts: it filters, is ignored, or is a 400.
+        unread_fields: fields of a contact that are not read back.
+        consent_words: the words in which a `marketing_optin` is read back, where they are others than were pushed.
+        queue_headers: which responses say how much room the queue has: to pushes, to every request, or none.
+        push_errors: what `GET /push/_errors` answers: a list, an object with the list in it, or a 404.
         settling: seconds until a pushed record is validated and stored.
         queue_limit: records that may wait.
         queue_drain: records a second that leave the queue; None: at once.
@@ -96,14 +120,21 @@ class SandboxSettings:
 
     clock_skew: float = 0.0
     edge_skew: float = 0.0
+    edge_spread: float = 0.0
     gzip: bool = False
     no_date: bool = False
     since_includes: bool = False
     before_includes: bool = True
+    fractions: Literal["ignored", "refused", "cut"] = "ignored"
+    naive_times: bool = False
+    sort_ignored: bool = False
     unstable_order: bool = False
+    archived: Literal["apart", "listed", "hidden", "unbounded"] = "apart"
     count_lies: int = 0
     count_lies_share: float = 1.0
+    total_of_list: bool = False
     field_parts: Literal["come", "absent", "empty", "refused"] = "come"
+    unknown_fields_refused: bool = False
     cut_tags: bool = False
     more_fields: dict[str, str] = field(default_factory=dict)
     more_interests: dict[str, str] = field(default_factory=dict)
@@ -115,6 +146,10 @@ class SandboxSettings:
     broken: list[Span | str] = field(default_factory=list)
     broken_lookups: bool = False
     max_page: int | None = None
+    max_count: int = 1_000
+    offset_latency: float = 0.0
+    wrong_key: str = ""
+    unknown_list: str = ""
     connections: int = 10
     over_limit: str = "429"
 
@@ -133,8 +168,20 @@ class SandboxSettings:
     rejects_record: Callable[[dict[str, Any]], bool] | None = None
     reject_batches: bool = False
     reject_status: int = 400
+    replaces: bool = False
+    unspecified_keeps: bool = False
+    dates_opt_ins: bool = False
+    created_properties: set[str] = field(default_factory=set)
+    other_properties: Literal["stored", "left out", "dropped"] = "stored"
     collection_ignored: bool = False
+    newest_first: bool = False
+    max_contacts: int = 250
     single_contacts: bool = True
+    address_filter: Literal["works", "ignored", "refused"] = "works"
+    unread_fields: set[str] = field(default_factory=set)
+    consent_words: dict[str, str] = field(default_factory=dict)
+    queue_headers: Literal["pushes", "all", "none"] = "pushes"
+    push_errors: Literal["list", "object", "absent"] = "list"
     settling: float = 0.05
     queue_limit: int = 50_000
     queue_drain: float | None = None

@@ -1,4 +1,7 @@
-"""Finds contacts of a list in an Ometria account: their ids begin with the list."""
+"""Finds contacts of a list in an Ometria account: their ids begin with the list.
+
+A key does not say whose account it opens (fact ometria-key).
+"""
 
 from __future__ import annotations
 

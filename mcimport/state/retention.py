@@ -12,6 +12,7 @@ from contextlib import suppress
 
 from mcimport.errors import StateError
 from mcimport.models.timestamps import epoch
+from mcimport.state import probes
 from mcimport.state.database import State
 from mcimport.state.dead_letters import UNREAD_SINCE_DISCARDED
 from mcimport.state.row_mapping import text
@@ -111,6 +112,7 @@ def forget(state: State, client: str, list_key: str | None = None) -> dict[str, 
         state.write(f"DELETE FROM windows WHERE run_id IN (SELECT id FROM runs WHERE {whose})", values)  # noqa: S608 - as above
         for table in ("dead_letters", "runs", "lists", "troubles"):
             state.write(f"DELETE FROM {table} WHERE {whose}", values)  # noqa: S608 - names from the line above
+        probes.forget(state, client, list_key)
         if list_key is None:
             state.write("DELETE FROM elsewhere WHERE client = ?", [client])
     vacuum(state)

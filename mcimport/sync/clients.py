@@ -25,6 +25,7 @@ from mcimport.services.http.shutdown import StopSignal
 from mcimport.state import State, StatePool, copy_in_memory, lock_client
 from mcimport.sync.destination import check_no_worker_has_pages
 from mcimport.sync.list_run import ListRun
+from mcimport.sync.probed import with_answers
 from mcimport.sync.results import result_of, status_of
 from mcimport.sync.turns import RoundTurns
 
@@ -76,8 +77,9 @@ class OpenClient(Struct, frozen=True):
         list_run, failure = None, None
         try:
             session, row = self.session, find_row()
+            client = with_answers(self.state, self.client, list_key)
             list_run = ListRun(
-                self.client, list_key, self.services, self.state, session.reporter, row, session.engine, self.dry_run
+                client, list_key, self.services, self.state, session.reporter, row, session.engine, self.dry_run
             )
             work(list_run)
         except Exception as error:  # noqa: BLE001 - whatever it is, it ends this list alone

@@ -25,7 +25,7 @@ from mcimport.services import contacts_held
 from mcimport.services.mailchimp import windows
 from mcimport.services.mailchimp.planning import first_page
 from mcimport.state import dead_letters, lists, run_windows, runs
-from mcimport.sync import count_check, first_sync
+from mcimport.sync import count_check, first_sync, probed
 from mcimport.sync.clients import ClientRunner, OpenClient, SyncSession, by_client
 from mcimport.sync.dead_letter_windows import by_id
 from mcimport.sync.destination import resolve_list
@@ -264,7 +264,8 @@ def _first_pages(list_run: ListRun, beginning: _Beginning) -> list[FirstPage]:
         listed = FirstPage("listed", None, count_check.first_page_of_list(list_run))
     else:
         listed = read_first(list_run, mailchimp, "listed", beginning.listed)
-    list_run.warn(listed.page.clock_warning)
+    doubt = probed.doubt(list_run.state, list_run.client, list_run.list_key, listed.page.asked)
+    list_run.warn(listed.page.clock_warning, doubt)
     if not listed.is_whole:
         list_run.prefetch_fields()
     if begun_before is None:

@@ -145,8 +145,9 @@ class HeldLookups:
 def settled_alone(contacts: Iterable[Contact], held: HeldLookups | None) -> CheckedContacts:
     """Returns the consent of members who cannot be sent whole, where it tells Ometria something new.
 
-    Without an address it makes no new contact in Ometria, and none has to be made of a member who neither opted in nor
-    out. `held`: None in a list's first run, in which Ometria holds none of them. Raises InterruptedRunError.
+    Without an address it makes no new contact in Ometria, but changes one (fact ometria-no-address), and none has to be
+    made of a member who neither opted in nor out. `held`: None in a list's first run, in which Ometria holds none of
+    them. Raises InterruptedRunError.
     """
     if held is None:
         return CheckedContacts(
@@ -165,7 +166,10 @@ def _says_something(contact: Contact, absent: frozenset[str]) -> bool:
 
 
 def _allowed(contact: Contact, sight: Sight) -> Contact:
-    """Returns the contact so that it neither lifts an opt-out in Ometria without an opt-in, nor gives it a new time."""
+    """Returns the contact so that it neither lifts an opt-out in Ometria without an opt-in, nor gives it a new time.
+
+    NOT_SPECIFIED takes back what was said before (fact ometria-not-specified).
+    """
     if contact.marketing_optin == "NOT_SPECIFIED":
         return msgspec.structs.replace(contact, marketing_optin=None) if sight == "out" else contact
     if sight in ("other", "absent"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -29,6 +30,7 @@ from mcimport.services.connections import ConnectionPool
 from mcimport.services.http.shutdown import StopSignal
 from mcimport.services.mailchimp.responses import CLOCK_TOLERANCE
 from mcimport.state import lock_holder
+from mcimport.state.probes import ProbeAnswers
 
 BUSY_FOR = 2.0  # seconds after which an account that refuses requests as too many is reported as such
 LISTS_NAMED = 5
@@ -149,6 +151,17 @@ def _lists(facts: _ClientFacts, answer: ProbeResult) -> Iterator[Finding]:
             yield error_finding(name, f"list {key}", size)
         if key in facts.recorded.unchecked:
             yield Finding(name, f"list {key}", "note", ARCHIVED_LEFT, mend_command(key))
+        if key in facts.recorded.probes:
+            yield _probed(name, key, facts.recorded.probes[key])
+
+
+def _probed(client: str, list_key: str, answers: ProbeAnswers) -> Finding:
+    """Says how old the last probe of a list is, and what it found."""
+    words = f"probed {age(max(0, int(time.time()) - answers.probed_at))} ago, by mcimport {answers.version}"
+    if not answers.differs:
+        return Finding(client, f"list {list_key}", "good", f"{words}: no fact differs")
+    differ = f"{pluralize(len(answers.differs), 'fact')} differed: {', '.join(answers.differs)}"
+    return Finding(client, f"list {list_key}", "note", f"{words}: {differ}", f"`mcimport probe {list_key}` asks again.")
 
 
 def _permissions(client: Client, list_key: str, shown: Shown | McimportError | None) -> Iterator[Finding]:

@@ -7,12 +7,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from mcimport.config import Client
 from mcimport.errors import ConfigError, StateError
 from mcimport.services.destination import moved, place_of, ways_on
-from mcimport.state import State, destinations, elsewhere, lists, open_state
+from mcimport.state import State, destinations, elsewhere, lists, open_state, probes
+from mcimport.state.probes import ProbeAnswers
 
 # "unknown": no key, or no state file that can be read.
 SyncState = Literal["synced", "nothing", "unknown"]
@@ -26,11 +27,13 @@ class Recorded(Struct, frozen=True):
             lists that it ever synced.
         elsewhere: until when Celery workers may have pages of the client (seconds, UTC); None: they have none.
         unchecked: the lists whose members archived before the first sync were not compared yet.
+        probes: by list, what the last `mcimport probe` found.
     """
 
     lists: Mapping[str, SyncState | ConfigError]
     elsewhere: int | None = None
     unchecked: frozenset[str] = frozenset()
+    probes: Mapping[str, ProbeAnswers] = field(default_factory=dict)
 
     @property
     def never_synced(self) -> list[str]:
@@ -63,15 +66,14 @@ def _recorded(state: State, client: Client) -> Recorded:
     else:
         found = {key: _sync_state(state, client, key) for key in keys}
     unchecked = frozenset(row.list_key for row in rows if row.unchecked_at is not None)
-    return Recorded(found, elsewhere.until(state, client.name), unchecked)
+    probed = {key: answers for key in keys if (answers := probes.latest(state, client.name, key)) is not None}
+    return Recorded(found, elsewhere.until(state, client.name), unchecked, probed)
 
 
 def _sync_state(state: State, client: Client, list_key: str) -> SyncState | ConfigError:
     try:
         destination = place_of(state, client, list_key)
-    except (
-        ConfigError
-    ) as error:  # a collection that the list's key or the client's name completes to one that is refused
+    except ConfigError as error:  # a collection that key or name completes to one that is refused
         return error
     row, former = destinations.current(state, destination), destinations.bound_elsewhere(state, destination)
     if row is None and former is not None:

@@ -32,6 +32,7 @@ _CLIENTS = ("Gmail", "Apple Mail", "Outlook 2016", "iPhone", "", "")
 _REASONS = ("NORMAL_UNSUBSCRIBE", "NO_REASON", "N/A (Unsubscribed by admin)", "NOT_INTERESTED", "")
 _EMOJI = (" 🌻", " 🎈", "✨", " 👩‍👩‍👧")
 _SIZES = ("S", "M", "L", "XL")
+_NOTE, _NOTED = "asked for the catalogue by telephone", 1_600_000_000
 _DAYS = 28
 _GAVE_FIRST, _GAVE_ANOTHER = 245, 120  # of 256
 TAGS = (
@@ -274,6 +275,8 @@ def invent_fields(identity: ListIdentity, number: int, permissions: Sequence[str
     }
     if _chance(draw, 0.02):  # an old account
         del member["contact_id"]
+    if _chance(draw, 0.03):
+        member["last_note"] = {"note_id": 1 + number, "created_at": iso(_NOTED), "created_by": "", "note": _NOTE}
     return member
 
 

@@ -8,11 +8,14 @@ import msgspec
 
 from mcimport.sandbox.audience.audience import Audience
 from mcimport.sandbox.audience.field_selection import FieldSelection
-from mcimport.sandbox.audience.invented_members import TAGS_LISTED
+from mcimport.sandbox.audience.invented_members import TAGS_LISTED, ListIdentity, invent_fields
 
 _API = "https://us6.api.mailchimp.com/3.0"
 _SCHEMAS = "https://us6.api.mailchimp.com/schema/3.0"
 _CACHE_SIZE = 100_000  # encoded members kept over all selections of fields: some 100 MB
+
+MEMBER_FIELDS = frozenset(invent_fields(ListIdentity("", 0), 0, ())) | {"contact_id", "last_note", "_links"}
+_TIMES = ("timestamp_signup", "timestamp_opt", "last_changed")
 
 # rel, method, the rest of the address, whether it answers with a member
 _MEMBER_LINKS = (
@@ -63,7 +66,7 @@ class MemberEncoder:
             if self._cached > _CACHE_SIZE:
                 self._cache.clear()
                 self._cached = 0
-            cached = self._cache.setdefault(fields.key, {})
+            cached = self._cache.setdefault(f"{fields.key} {self.audience.settings.naive_times}", {})
             there = (number for number in numbers if number in self.audience.rows)
             return [cached.get(number) or self._encode(number, fields, cached) for number in there]
 
@@ -71,6 +74,8 @@ class MemberEncoder:
         member: dict[str, Any] = self.audience.member(number)
         if isinstance(member.get("tags"), list):
             member["tags"] = member["tags"][:TAGS_LISTED]
+        if self.audience.settings.naive_times:
+            member |= {name: str(member[name]).partition("+")[0] for name in _TIMES if name in member}
         if fields.includes("_links"):
             member["_links"] = member_links(self.audience.list_key, str(member.get("id", "")))
         cache[number] = written = msgspec.Raw(msgspec.json.encode(fields.apply(member)))

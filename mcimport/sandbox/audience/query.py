@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
-from mcimport.sandbox.audience.member_list import LISTED, MemberList
+from mcimport.sandbox.audience.member_list import ARCHIVED, LISTED, MemberList
 from mcimport.sandbox.audience.stored_member import number_of, second_of, start_of, tie_of
 from mcimport.sandbox.settings import SandboxSettings, Span
 
@@ -38,17 +38,31 @@ def run_query(audience: MemberList, query: MemberQuery, rng: random.Random) -> t
     Takes no longer than the page needs when it is sorted by `last_changed`.
     """
     with audience.lock:
-        order = audience.orders[query.status or LISTED]
-        low, high = _bounds(order, query, audience.settings)
+        order, settings = _order(audience, query.status), audience.settings
+        low, high = _bounds(order, query, settings)
+        total = len(audience.orders[LISTED]) if settings.total_of_list else high - low
         if query.sort_field == "last_changed" and query.opted_since is query.opted_before is None:
-            keys = _page(order, low, high, query, rng if audience.settings.unstable_order else None)
-            return [number_of(key) for key in keys], high - low
+            keys = _page(order, low, high, query, rng if settings.unstable_order else None)
+            return [number_of(key) for key in keys], total
         matching = _sorted(audience, order[low:high], query)
-    return [number_of(key) for key in matching[query.offset :][: query.count]], len(matching)
+    total = total if settings.total_of_list else len(matching)
+    return [number_of(key) for key in matching[query.offset :][: query.count]], total
+
+
+def _order(audience: MemberList, status: str | None) -> list[int]:
+    """Returns the sorted keys of the members whom a filter by status leaves."""
+    archived = audience.settings.archived
+    if status == ARCHIVED and archived == "hidden":
+        return []
+    if status is None and archived == "listed":
+        return sorted(audience.orders[LISTED] + audience.orders[ARCHIVED])
+    return audience.orders[status or LISTED]
 
 
 def _bounds(order: list[int], query: MemberQuery, settings: SandboxSettings) -> tuple[int, int]:
     low, high = 0, len(order)
+    if query.status == ARCHIVED and settings.archived == "unbounded":
+        return low, high
     if query.since is not None:
         low = bisect_left(order, start_of(query.since + (not settings.since_includes)))
     if query.before is not None:

@@ -1,4 +1,4 @@
-"""The limit of open connections to one Mailchimp account."""
+"""The limit of open connections to one Mailchimp account (fact mailchimp-connections)."""
 
 from __future__ import annotations
 

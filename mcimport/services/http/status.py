@@ -48,7 +48,7 @@ def _named(service: str, answer: Response) -> ServiceError:  # noqa: PLR0911 - o
         return NotFoundError(said, status=status)
     if status in (400, 413, 422):
         return RejectedError(said, status=status)
-    if status == 401:  # noqa: PLR2004 - unauthorized
+    if status == 401:  # noqa: PLR2004 - unauthorized (fact mailchimp-wrong-key)
         return FatalError(f"{said}: it does not accept the API key", hint=_key_hint(service), status=status)
     return FatalError(said, status=status)
 

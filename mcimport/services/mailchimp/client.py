@@ -86,7 +86,8 @@ class MailchimpClient(ServiceRequests):
     def first_page(self, list_key: str, sweep: Sweep, since: int | None, count: int) -> Page:
         """Returns the first `count` members of a sweep after `since`, oldest change first, with the server's clock.
 
-        A page that is too slow is requested at half the size, down to 50. Raises UnknownListError.
+        A page that is too slow is requested at half the size, down to 50 (fact mailchimp-page). Raises UnknownListError
+        for a 404 (fact mailchimp-unknown-list).
         """
         window = Window(number=0, sweep=sweep, since=since, until=windows.NO_END)
         while True:
@@ -191,7 +192,7 @@ class MailchimpClient(ServiceRequests):
         return found
 
     def with_all_tags(self, list_key: str, member: Member) -> Member:
-        """Returns the member with every tag: a page of members lists fifty at most.
+        """Returns the member with every tag: a page of members lists fifty at most (fact mailchimp-tags).
 
         Raises NotFoundError for one who is gone, and RetriableError for too few tags.
         """
@@ -355,7 +356,10 @@ def _same(page: Page, other: Page) -> bool:
 
 
 def _span(window: Window) -> dict[str, str]:
-    """Returns the query for a window. `+` in a time must be percent-encoded, which the HTTP client does."""
+    """Returns the query for a window. `+` in a time must be percent-encoded, which the HTTP client does.
+
+    Archived members come only where they are asked for (fact mailchimp-archived).
+    """
     since = windows.asked_since(window)
     return {
         "sort_field": "last_changed",

@@ -15,8 +15,9 @@ class MemberFields:
     """The fields of each member that one client's pages hold; safe to share between threads.
 
     Mailchimp's reference allows dotted names of any depth in `fields`; whether every server follows it two levels
-    below `members` is not known. So a page on which no member has the parts is requested again with whole fields, and
-    so are all pages after it; the same holds where the request is refused before a page with parts has come.
+    below `members` is not known (fact mailchimp-parts). So a page on which no member has the parts is requested again
+    with whole fields, and so are all pages after it; the same holds where the request is refused before a page with
+    parts has come (fact mailchimp-unknown-field).
 
     Attributes:
         query: what the parameter `fields` of the next request is to be.

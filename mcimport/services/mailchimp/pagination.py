@@ -3,7 +3,8 @@
 Why no member is lost between two pages: the list moves while it is read, so an offset means one thing now and another a
 second later. A time does not. A member who changes gets a `last_changed` beyond `until` and so leaves every window of
 the run for good; no member enters a span that is over. So a window is always read from its beginning, and a page is
-believed only up to its last whole second.
+believed only up to its last whole second. That needs sorted pages (fact mailchimp-order), but no order within
+a second (fact mailchimp-ties). A page that has as many members as are counted is whole (fact mailchimp-total).
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Plans a run: reads a sweep's first page, and cuts the sweep into windows."""
+"""Plans a run: reads a sweep's first page, and cuts the sweep into windows.
+
+The only place that asks far into a list, for one member each time (fact mailchimp-offset).
+"""
 
 from __future__ import annotations
 

@@ -108,8 +108,8 @@ INTERESTS = msgspec.json.Decoder(Interests)
 def clock(answer: Response) -> tuple[int, int, str]:
     """Returns the last second surely over when the request was sent, the latest that it was sent in, a warning.
 
-    Both are the server's epoch seconds; the warning is empty where the clocks agree. What is read up to them is not
-    taken for complete where this machine's clock has not come as far: see `state.runs.finish`.
+    Both are the server's epoch seconds (fact mailchimp-clock); the warning is empty where the clocks agree. What is
+    read up to them is not taken for complete where this machine's clock has not come as far: see `state.runs.finish`.
 
     The page may have been read long before its `Date` was written, so the time that the request took is subtracted. And
     two seconds more, so that a member who changes afterwards is dated after the second beyond the end of the last

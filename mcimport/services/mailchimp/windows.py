@@ -83,11 +83,17 @@ def split_at(
 
 
 def asked_since(window: Window) -> int | None:
-    """Returns the `since_last_changed` that finds all members after `window.start`, includes it its second or not."""
+    """Returns the `since_last_changed` that finds all members after `window.start`.
+
+    It is right whether the bound includes its second or not (fact mailchimp-since).
+    """
     start = window.start
     return start + 1 if start is not None and window.bounds.since_includes else start
 
 
 def asked_before(window: Window) -> int:
-    """Returns the `before_last_changed` that finds all members up to `window.until`."""
+    """Returns the `before_last_changed` that finds all members up to `window.until`.
+
+    It is right whether the bound includes its second or not (fact mailchimp-before).
+    """
     return window.until if window.bounds.before_includes else window.until + 1

@@ -169,7 +169,7 @@ class OmetriaClient(RateLimitedRequests):
         return set()
 
     def latest_errors(self) -> list[str]:
-        """Returns up to five of the account's latest validation errors, of all writers, as "path: message".
+        """Returns up to five of the account's latest validation errors (fact ometria-errors), as "path: message".
 
         Quoted text, and words with a digit or an @, are left out: they may be a contact's name, number or address.
         """
@@ -218,7 +218,7 @@ def _impersonal(hint: _ErrorHint) -> str:
 
 
 def _room(answer: Response) -> int | None:
-    """Returns how many records still fit into the account's queue; None where the answer does not say so."""
+    """Returns how many records fit into the account's queue (fact ometria-queue); None where it does not say so."""
     text = answer.headers.get("x-queuesize-remaining", "")
     return int(text) if text.isdecimal() and len(text) < LONGEST_NUMBER else None
 

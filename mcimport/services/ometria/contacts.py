@@ -4,6 +4,7 @@ Source of the facts: Ometria's Data API v2 documentation and its users' reports.
 internal id: a new one comes last. One that is removed moves all later ones to lower offsets, past a plain reader. So
 each page begins with the last contact of the page before: where it does not, the reader goes back until it finds a
 contact that it has seen. The name of the filter by collection is from memory: each contact names its collection itself.
+(Facts ometria-order, ometria-page, ometria-filter.)
 """
 
 from __future__ import annotations
@@ -86,8 +87,8 @@ class Contacts(RateLimitedRequests):
     def contact(self, collection: str, contact_id: str, *, is_twice: bool = True) -> HeldContact | None:
         """Returns one contact by its id; None where there is none, by two responses (one unless `is_twice`).
 
-        It is not documented whether Ometria returns single contacts at all: the first 404 is only believed when another
-        contact of the collection, one that was just listed, is found in the same way.
+        It is not documented whether Ometria returns single contacts (fact ometria-single): the first 404 is only
+        believed when another contact of the collection, one that was just listed, is found in the same way.
 
         Raises UnknownContactError where that cannot be told; InterruptedRunError.
         """

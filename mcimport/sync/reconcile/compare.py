@@ -146,7 +146,7 @@ class Comparer:
         self.differences.note_held((member_id, of_held(by_id[member_id])) for member_id in suspects)
 
     def _wait_for_ometria(self) -> None:
-        """Waits until Ometria may have validated what was pushed last; a push in the future is a clock's error."""
+        """Waits until the last push can be read (fact ometria-settling); one in the future is a clock's error."""
         pushed = [run for run in runs.latest(self.list_run.state, list_id=self.list_run.row.id) if run.contacts_pushed]
         if not pushed:
             return

@@ -1,0 +1,1 @@
+"""What the probe finds out about both services."""
