@@ -21,7 +21,7 @@ REFUSED = "db53f737b6dafdde5be3d0119259ce85"
 @pytest.fixture
 def former(make_importer: MakeImporter, monkeypatch: pytest.MonkeyPatch) -> Importer:
     importer = make_importer(size=300)
-    importer.config.write_bytes((FORMER / "mcimport.toml").read_bytes())
+    importer.config.write_bytes((FORMER / "settings.toml").read_bytes())
     importer.config.chmod(0o600)
     with closing(sqlite3.connect(importer.db)) as state:
         state.executescript((FORMER / "state.sql").read_text(encoding="utf-8"))
