@@ -31,8 +31,8 @@ from mcimport.monitoring.probe.connections_seen import ALLOWED, ONE_TOO_MANY
 from mcimport.monitoring.probe.learned import answers_of
 from mcimport.monitoring.probe.probe import Finding, probe_list
 from mcimport.monitoring.probe.written_contact import COLLECTION, CONTACT, PROPERTY
-from mcimport.report.probe_findings import evidence_text, explanation, indented
-from mcimport.report.tables import is_plain
+from mcimport.report.probe_findings import evidence_text
+from mcimport.report.tables import is_plain, print_lines
 from mcimport.services.api_facts import FACTS
 from mcimport.services.connections import ClientServices, ConnectionPool
 from mcimport.services.http.shutdown import StopSignal
@@ -68,7 +68,7 @@ def explain(name: str) -> None:
         "If it does not hold": fact.if_not,
         "What was known": fact.source,
     }
-    typer.echo(explanation(parts.items()))
+    print_lines(sys.stdout, [f"{head}: {text}" for head, text in parts.items()])
 
 
 def probe(settings: Settings, list_key: str, client_name: str | None, options: ProbeOptions) -> int:
@@ -178,14 +178,13 @@ def _show(finding: Finding, *, as_json: bool) -> None:
     else:
         marks = PLAIN_MARKS if is_plain(sys.stdout) else MARKS
         mark = marks["bad" if finding.is_alarming else "good" if finding.verdict == "holds" else "note"]
-        typer.echo(f"{mark} {finding.fact.id}, {finding.verdict}: {finding.fact.assumed}")
-        for text in (
+        below = (
             evidence_text(finding.evidence),
             finding.error,
             finding.fact.if_not * (finding.verdict == "differs"),
-        ):
-            for line in indented(text):
-                typer.echo(line)
+        )
+        title = f"{mark} {finding.fact.id}, {finding.verdict}: {finding.fact.assumed}"
+        print_lines(sys.stdout, [title, *(f"    {text}" for text in below if text)])
     sys.stdout.flush()  # so that each is seen as soon as it is known
 
 

@@ -1,12 +1,9 @@
-"""Shows what a probe found: on the screen, as JSON, and one fact explained."""
+"""Puts what a probe found into words."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from textwrap import wrap
+from collections.abc import Mapping
 from typing import Any
-
-WIDTH = 100
 
 
 def evidence_text(evidence: Mapping[str, Any]) -> str:
@@ -26,16 +23,3 @@ def _text(value: Any) -> str:
     if isinstance(value, list):
         return "(" + (", ".join(map(str, value)) or "none") + ")"
     return "unknown" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
-
-
-def indented(text: str) -> Iterator[str]:
-    yield from wrap(text, WIDTH, initial_indent="    ", subsequent_indent="    ", break_on_hyphens=False)
-
-
-def explanation(parts: Iterable[tuple[str, str]]) -> str:
-    """Returns headed paragraphs."""
-    return "\n".join(
-        line
-        for head, text in parts
-        for line in wrap(f"{head}: {text}", WIDTH, subsequent_indent="  ", break_on_hyphens=False)
-    )
