@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from conftest import Importer, MakeImporter
 
+from mcimport.monitoring.probe import probe
 from mcimport.monitoring.probe.written_contact import COLLECTION, CONTACT
 from mcimport.sandbox.request_log import Request
 from mcimport.services.api_facts import FACTS
@@ -174,6 +175,18 @@ def test_a_key_that_is_refused_ends_the_probe_and_a_client_at_work_is_left_alone
     wrong = importer("probe", importer.sandbox.list_key)
     assert (wrong.code, "API key" in wrong.err) == (1, True)
     assert "mailchimp-order" in wrong.out
+
+
+def test_a_probe_of_slow_services_ends_and_says_what_it_had_no_time_for(
+    make_importer: MakeImporter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When its time is over no other fact is asked for: each is unknown, with the reason, as one that fails."""
+    importer = make_importer(size=20)
+    monkeypatch.setattr(probe, "MOST_SECONDS", -1.0)
+    result = importer("probe", importer.sandbox.list_key, "--json")
+    assert result.code == 1, result.err
+    assert {line["verdict"] for line in result.lines} == {"unknown"}
+    assert all("no time left" in line["error"] for line in result.lines)
 
 
 def test_what_cannot_be_asked_is_unknown_and_the_rest_goes_on(make_importer: MakeImporter) -> None:

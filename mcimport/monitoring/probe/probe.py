@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from functools import partial
@@ -28,6 +29,7 @@ from mcimport.services.mailchimp.raw_requests import RawMailchimpRequests
 from mcimport.services.ometria.raw_requests import RawRequests
 
 UNAUTHORIZED = 401
+MOST_SECONDS = 40.0  # after which no other fact is asked for, so that a person waits for a minute at most
 _NO_KEY = "0" * 32
 
 MAILCHIMP: Mapping[str, Callable[[MailchimpAnswers], Seen]] = {
@@ -76,20 +78,41 @@ def probe_list(
     `was_synced`: the list was synced to this Ometria account before. `address`: the operator's own, for the invented
     contact; None: only reads. `tries_one_too_many`: also opens one connection more than Mailchimp allows.
     """
-    yield from _probe_mailchimp(services, client, list_key)
+    asking = _Asking(time.monotonic() + MOST_SECONDS)
+    yield from _probe_mailchimp(asking, services, client, list_key)
     if tries_one_too_many:
-        yield _found("mailchimp-connections", lambda: connections(services.mailchimp.http, list_key))
-    yield from _probe_ometria(services, client, list_key, was_synced=was_synced, address=address)
+        yield asking.found("mailchimp-connections", lambda: connections(services.mailchimp.http, list_key))
+    yield from _probe_ometria(asking, services, client, list_key, was_synced=was_synced, address=address)
 
 
-def _probe_mailchimp(services: ClientServices, client: Client, list_key: str) -> Iterator[Finding]:
+class _Asking(Struct, frozen=True):
+    """Asks for one fact after another. `until`: when there is no time left (monotonic seconds)."""
+
+    until: float
+
+    def found(self, name: str, look: Callable[[], Seen]) -> Finding:
+        """Returns what was seen of a fact; unknown, with the reason, where it could not be asked.
+
+        Raises FatalError for what no other request can change, and InterruptedRunError.
+        """
+        if time.monotonic() > self.until:
+            return Finding(FACTS[name], UNKNOWN, {}, "there was no time left: the services were slow")
+        try:
+            return Finding(FACTS[name], *look())
+        except (FatalError, InterruptedRunError):
+            raise
+        except ServiceError as error:
+            return Finding(FACTS[name], UNKNOWN, {}, str(error))
+
+
+def _probe_mailchimp(asking: _Asking, services: ClientServices, client: Client, list_key: str) -> Iterator[Finding]:
     reader = services.mailchimp
     reader.count_members(list_key)  # whether key and list are right, with the words that an operator knows
     requests = RawMailchimpRequests(reader.http, reader.policy, reader.limit, meter=reader.meter)
     answers = MailchimpAnswers(requests, list_key)
     for name, look in MAILCHIMP.items():
-        yield _found(name, partial(look, answers))
-    yield _found(
+        yield asking.found(name, partial(look, answers))
+    yield asking.found(
         "mailchimp-members",
         lambda: members(
             [*answers.sample, *answers.archived.members],
@@ -97,8 +120,8 @@ def _probe_mailchimp(services: ClientServices, client: Client, list_key: str) ->
             client.rules(list_key, None),
         ),
     )
-    yield _found("mailchimp-wrong-key", lambda: _wrong_key(client, services))
-    yield _found("mailchimp-clock", lambda: mailchimp.clock(answers))  # last: of all answers
+    yield asking.found("mailchimp-wrong-key", lambda: _wrong_key(client, services))
+    yield asking.found("mailchimp-clock", lambda: mailchimp.clock(answers))  # last: of all answers
 
 
 def _wrong_key(client: Client, services: ClientServices) -> Seen:
@@ -113,14 +136,20 @@ def _wrong_key(client: Client, services: ClientServices) -> Seen:
 
 
 def _probe_ometria(
-    services: ClientServices, client: Client, list_key: str, *, was_synced: bool, address: str | None
+    asking: _Asking,
+    services: ClientServices,
+    client: Client,
+    list_key: str,
+    *,
+    was_synced: bool,
+    address: str | None,
 ) -> Iterator[Finding]:
     reader = services.contacts
     requests = RawRequests(
         reader.http, reader.policy, reader.limiter, pushes=services.ometria.limiter, meter=reader.meter
     )
     answers = OmetriaAnswers(requests, client.collection(list_key), list_key, was_synced)
-    read = {name: _found(name, partial(look, answers)) for name, look in READ.items()}
+    read = {name: asking.found(name, partial(look, answers)) for name, look in READ.items()}
     if address is None:
         yield from read.values()
         return
@@ -136,16 +165,3 @@ def _probe_ometria(
     for name, (verdict, evidence) in together(seen, written_facts(contact)).items():
         reason = (read[name].error if name in read else "") or (error if name in WRITTEN else "")
         yield Finding(FACTS[name], verdict, evidence, reason)
-
-
-def _found(name: str, look: Callable[[], Seen]) -> Finding:
-    """Returns what was seen of a fact; unknown, with the reason, where it could not be asked.
-
-    Raises FatalError for what no other request can change, and InterruptedRunError.
-    """
-    try:
-        return Finding(FACTS[name], *look())
-    except (FatalError, InterruptedRunError):
-        raise
-    except ServiceError as error:
-        return Finding(FACTS[name], UNKNOWN, {}, str(error))
