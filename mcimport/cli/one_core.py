@@ -73,13 +73,21 @@ def _watch(core: int, allowed: Collection[int], is_over: threading.Event) -> Non
 
 def _seen(allowed: Collection[int]) -> tuple[float, float, dict[int, int]]:
     """Returns the time (monotonic seconds), the processor seconds of this process, and the busy ticks of each core."""
-    found: dict[int, int] = {}
+    text = ""
     with suppress(OSError):
-        for line in _CORES.read_text(encoding="ascii").splitlines():
-            name, *counts = line.split()
-            if name[:3] == "cpu" and name[3:].isdecimal() and int(name[3:]) in allowed:
+        text = _CORES.read_text(encoding="ascii", errors="replace")
+    return time.monotonic(), time.process_time(), busy_ticks(text, allowed)
+
+
+def busy_ticks(text: str, allowed: Collection[int]) -> dict[int, int]:
+    """Returns how many ticks each of these cores was busy, from the text of `/proc/stat`; odd lines are passed over."""
+    found: dict[int, int] = {}
+    for line in text.splitlines():
+        name, *counts = line.split() or [""]
+        if name[:3] == "cpu" and name[3:].isdecimal() and int(name[3:]) in allowed:
+            with suppress(ValueError, IndexError):  # some containers show a file of another shape
                 found[int(name[3:])] = sum(int(counts[column - 1]) for column in _BUSY)
-    return time.monotonic(), time.process_time(), found
+    return found
 
 
 def _move(*cores: int) -> None:

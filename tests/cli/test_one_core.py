@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mcimport.cli.one_core import better_core, on_one_core
+from mcimport.cli.one_core import better_core, busy_ticks, on_one_core
 
 CORES = sorted(os.sched_getaffinity(0))
 
@@ -68,6 +68,19 @@ def test_it_moves_only_where_others_take_its_core_and_another_is_freer(
 ) -> None:
     """A core is left only for another of which clearly more is free than others leave of this one."""
     assert better_core(0, busy, own) == better
+
+
+def test_only_lines_of_the_usual_shape_are_counted() -> None:
+    """What is idle or waits for a disk is not busy; the sum of all cores, other cores and odd lines are passed over."""
+    text = """\
+cpu  100 0 0 0 0 0 0 0 0 0
+cpu0 1 2 4 1000 1000 8 16 32 500 500
+cpu1 5 5 5 5 5 5 5 5 0 0
+cpu2 7
+cpu3 a b c d e f g h
+
+intr 1 2 3"""
+    assert busy_ticks(text, {0, 2, 3}) == {0: 63}
 
 
 def cores_of_threads() -> list[set[int]]:
