@@ -84,6 +84,7 @@ def measure(scale: Scale, present: str, base: str) -> Iterator[Figure]:
         per_second=PER_SECOND,
     )
     yield from _idle(scale.of(2_000, 500), scale.of(2 * TIMES, 1), (present, base))
+    yield from _idle_clients(scale.of(150, 20), scale.of(TIMES, 1), (present, base))
 
 
 def _first_syncs(
@@ -139,6 +140,32 @@ def _idle(size: int, times: int, pythons: tuple[str, str]) -> Iterator[Figure]:
         "start to first request": ("ms", lambda one: 1e3 * (one.ran.marks.connected_at - one.ran.began)),
     }
     yield from _figures(seen, pythons, values)
+
+
+def _idle_clients(clients: int, times: int, pythons: tuple[str, str]) -> Iterator[Figure]:
+    """One idle client, start-up included, and how much each further one of a call costs beyond it."""
+    alone: dict[str, list[float]] = {python: [] for python in pythons}
+    each: dict[str, list[float]] = {python: [] for python in pythons}
+    with SandboxProcess(20, clients=clients) as sandbox, tempfile.TemporaryDirectory() as folder:
+        importers = {}
+        for number, python in enumerate(pythons):
+            for name, some in (("one", 1), ("all", clients)):
+                home = Path(folder) / f"{number}{name}"
+                home.mkdir()
+                importers[python, name] = Importer(home, python)
+                importers[python, name].configure(sandbox, sandbox, sandbox.place.accounts[:some])
+                for words in (("--since", "now"), ()):
+                    importers[python, name]("sync", "--quiet", *words)
+        for _ in range(times):
+            for python in pythons:
+                alone[python].append(1e3 * importers[python, "one"]("sync", "--quiet").processor)
+                spent = 1e3 * importers[python, "all"]("sync", "--quiet").processor
+                each[python].append((spent - alone[python][-1]) / (clients - 1))
+    for name, found in (("a sync of one idle client, processor", alone), ("each further idle client", each)):
+        ours, theirs = (found[python] for python in pythons)
+        yield Figure(
+            f"{name} {_range(ours)}", statistics.median(ours), "ms", f"BASE {_range(theirs)}", statistics.median(theirs)
+        )
 
 
 def _figures(
