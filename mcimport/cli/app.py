@@ -138,7 +138,7 @@ def main() -> None:
     """Runs the command and exits; an error becomes one or two lines and an exit code, never a traceback."""
     output = sys.stdout
     try:
-        _command_line(sys.argv[1:])()
+        _command_line(sys.argv[1:])(prog_name="mcimport")
     except SystemExit:
         if sys.stdout is output:
             raise

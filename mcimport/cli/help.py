@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -97,6 +98,23 @@ def epilog(command: str) -> str | None:
     return None if lines is None else "\n".join(["\b", "Examples:", *(f"  {line}" for line in lines)])
 
 
+_PYDANTIC = (
+    (r"Input should be a valid integer.*", "not a whole number"),
+    (r"Input should be a valid number.*", "not a number"),
+    (r"Input should be greater than or equal to (\S+)", r"must be \1 or more"),
+    (r"Input should be less than or equal to (\S+)", r"must be \1 or less"),
+    (r"Input should be", "must be"),
+    (r"Value error, ", ""),
+)
+
+
+def plain_words(message: str) -> str:
+    """Returns the error of a value that was typed, without the words of the library that looked at it."""
+    for pattern, words in _PYDANTIC:
+        message = re.sub(pattern, words, message)
+    return message
+
+
 class LineGroup(TyperGroup):
     """Lists its commands with the whole first sentence of their help, which Click would cut off."""
 
@@ -112,6 +130,8 @@ class PanelGroup(TyperGroup):
         try:
             return super().invoke(ctx)
         except Exception as error:
+            if isinstance(message := getattr(error, "message", None), str):
+                error.message = plain_words(message)  # type: ignore[attr-defined] # as Click's have it
             option = getattr(error, "option_name", "")  # of Click's NoSuchOption, which typer hides
             if option in GLOBAL_OPTIONS and (after := getattr(error, "ctx", None)):
                 program, _, command = after.command_path.partition(" ")

@@ -186,3 +186,22 @@ def test_an_unknown_letter_or_run_is_2_and_named(make_importer: MakeImporter, ar
     assert importer("sync").code == 0
     importer.sandbox.clear_requests()
     refused(importer, importer(*arguments), 2, "77")
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (("sync", "--jobs", "x"), "'--jobs': not a whole number"),
+        (("runs", "list", "--limit", "0"), "'--limit': must be 1 or more"),
+        (("sync", "--workers", "11"), "'--workers': must be 10 or less"),
+        (("sync", "--log-format", "yaml"), "'yaml' is not one of 'text', 'json', 'logfmt'"),
+    ],
+)
+def test_a_value_that_does_not_fit_its_option_is_2_in_plain_words(
+    make_importer: MakeImporter, command: tuple[str, ...], words: str
+) -> None:
+    """What is wrong is said of the option, without the words of the library that looks at values."""
+    result = make_importer(size=0)(*command)
+    assert (result.code, words in result.err) == (2, True), result.err
+    assert "Input should" not in result.err
+    assert "Value error" not in result.err
