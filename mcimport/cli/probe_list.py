@@ -29,7 +29,7 @@ from mcimport.errors import ConfigError, InterruptedRunError
 from mcimport.models.timestamps import iso
 from mcimport.monitoring.probe.connections_seen import ALLOWED, ONE_TOO_MANY
 from mcimport.monitoring.probe.learned import answers_of
-from mcimport.monitoring.probe.probe import Finding, probe_list
+from mcimport.monitoring.probe.probe import LOOK, Finding, probe_list
 from mcimport.monitoring.probe.written_contact import COLLECTION, CONTACT, PROPERTY
 from mcimport.report.probe_findings import evidence_text
 from mcimport.report.tables import is_plain, print_lines
@@ -41,7 +41,6 @@ from mcimport.version import __version__
 
 TIMEOUT = 10.0  # seconds for one answer, whatever is configured for a sync
 BUSY_FOR = 60.0  # seconds for which a service may refuse one request as one too many: a person waits
-STAYS = 'look in Ometria whether the contact "probe" of "mcimport-probe" is opted out'
 
 
 class ProbeOptions(Struct, frozen=True):
@@ -101,7 +100,7 @@ def probe(settings: Settings, list_key: str, client_name: str | None, options: P
         return interrupted
     if not options.json:
         typer.echo(_conclusion(found))
-    return FAILED if any(one.error for one in found) else DEAD_LETTERS if any(one.is_alarming for one in found) else OK
+    return DEAD_LETTERS if any(one.is_alarming for one in found) else FAILED if any(one.error for one in found) else OK
 
 
 def _for_a_probe(client: Client, connections: int) -> Client:
@@ -146,7 +145,7 @@ def _run(
                 with ignore_broken_pipe():
                     _show(finding, as_json=options.json)
     except InterruptedRunError as error:
-        print_error(InterruptedRunError(f"{error}; {STAYS}" if options.write else str(error)))
+        print_error(InterruptedRunError(f"{error}; {LOOK}" if options.write else str(error)))
         code = SIGTERM if caught[:1] == [signal.SIGTERM] else CTRL_C
         if stop.aborted.is_set():
             leave_at_once(code)

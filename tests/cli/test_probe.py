@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
 import stat
 import subprocess
+import time
 from typing import Any
 
 import pytest
@@ -198,6 +200,56 @@ def test_what_cannot_be_asked_is_unknown_and_the_rest_goes_on(make_importer: Mak
     assert result.code == 1
     failed = {line["fact"]: (line["verdict"], line["error"]) for line in result.lines if line["error"]}
     assert failed == {"mailchimp-tags": ("unknown", "Mailchimp answered 500 (Internal Server Error)")}
+
+
+@pytest.mark.parametrize("accepted", [0, 1, 2, 3, 4])
+def test_an_opt_out_that_does_not_get_through_is_named_with_what_to_do(
+    make_importer: MakeImporter, accepted: int
+) -> None:
+    """However many pushes Ometria accepts before it fails, the contact may be opted in: exit 3, and what to do."""
+    importer = make_importer(size=10)
+    pushes = itertools.count(1)
+    importer.sandbox.settings.fault = lambda request: (
+        "503" if request.path == "/push" and next(pushes) > accepted else None
+    )
+    result = importer("probe", importer.sandbox.list_key, *WRITE)
+    assert result.code == 3, result.err
+    shown = " ".join(result.out.split())
+    assert "ometria-ended, differs" in shown
+    assert 'Opt the contact "probe" of the collection "mcimport-probe" out in Ometria.' in shown
+
+
+def test_an_opt_out_that_is_accepted_and_not_seen_says_where_to_look(make_importer: MakeImporter) -> None:
+    """Ometria validates later: until it is read back, the contact may still be opted in."""
+    importer = make_importer(size=10)
+    pushes = itertools.count(1)
+
+    def fault(request: Request) -> str | None:
+        if request.path == "/push" and next(pushes) == 5:
+            importer.sandbox.settings.settling = 1_000.0
+        return None
+
+    importer.sandbox.settings.fault = fault
+    result = importer("probe", importer.sandbox.list_key, *WRITE)
+    assert result.code == 1, result.err
+    assert "look in Ometria whether the contact" in " ".join(result.out.split())
+
+
+def test_a_difference_that_matters_is_3_also_where_something_could_not_be_asked(make_importer: MakeImporter) -> None:
+    """What the importer needs and is not so outweighs what is not known."""
+    importer = make_importer(size=60, sort_ignored=True)
+    importer.sandbox.settings.fault = lambda request: "500" if request.path == "/push/_errors" else None
+    result = importer("probe", importer.sandbox.list_key)
+    assert result.code == 3, result.err
+    assert "ometria-errors, unknown" in result.out
+
+
+def test_a_member_who_is_dated_ahead_of_mailchimps_clock_is_a_difference(make_importer: MakeImporter) -> None:
+    """A sync point is a moment on that clock: a change that is later than it would be read before it has come."""
+    importer = make_importer(size=10)
+    importer.sandbox.audience().add(email_address="ahead@x.example", at=int(time.time()) + 7_200)
+    found = {line["fact"]: line["verdict"] for line in importer("probe", importer.sandbox.list_key, "--json").lines}
+    assert found["mailchimp-clock"] == "differs"
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

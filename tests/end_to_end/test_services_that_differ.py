@@ -28,7 +28,7 @@ def _without_long_waits(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def probed(importer: Importer) -> list[dict[str, Any]]:
     result = importer("probe", importer.sandbox.list_key, *PROBE)
-    assert result.code in (0, 3), result.err
+    assert result.code in (0, 1, 3), result.err  # 1: where no consent is read back, the end is not seen
     return result.lines
 
 

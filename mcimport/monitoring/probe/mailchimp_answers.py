@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -9,8 +10,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from mcimport.errors import ServiceTimeoutError
+from mcimport.errors import RetriableError, ServiceTimeoutError
 from mcimport.models.timestamps import epoch, iso
+from mcimport.monitoring.probe.seen import NO_TIME
 from mcimport.services.http.raw_answer import decoded
 from mcimport.services.http.response import Response
 from mcimport.services.mailchimp.raw_requests import RawMailchimpRequests
@@ -48,19 +50,23 @@ class MemberPage:
 
 @dataclass(eq=False, repr=False)
 class MailchimpAnswers:
-    """Asks about one list. Raises as `RawMailchimpRequests`.
+    """Asks about one list. Raises as `RawMailchimpRequests`, and RetriableError when there is no time left.
 
     Attributes:
+        until: when that is (monotonic seconds).
         ahead: of each answer with a `Date`, how many seconds that is ahead of this machine's clock.
         undated: answers without one.
     """
 
     requests: RawMailchimpRequests
     list_key: str
+    until: float = math.inf
     ahead: list[float] = field(default_factory=list, init=False)
     undated: int = field(default=0, init=False)
 
     def get(self, path: str, **params: str) -> Response:
+        if time.monotonic() > self.until:
+            raise RetriableError(NO_TIME)
         answer = self.requests.get(path, params)
         if answer.date is None:
             self.undated += 1

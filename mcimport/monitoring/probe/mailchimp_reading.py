@@ -27,10 +27,12 @@ def clock(answers: MailchimpAnswers) -> Seen:
         return DIFFERS, evidence
     apart, spread = median(ahead), max(ahead) - min(ahead)
     evidence |= {"seconds_ahead_of_this_machine": round(apart), "seconds_between_answers": round(spread)}
+    is_past = True
     if seconds := seconds_of(answers.newest.members):
-        evidence["seconds_since_the_newest_change"] = round(time.time() + apart - max(seconds))
+        since = evidence["seconds_since_the_newest_change"] = round(time.time() + apart - max(seconds))
+        is_past = since >= -CLOCK_TOLERANCE
     is_steady = spread <= STEADY and not answers.undated
-    return judged(holds=is_steady and abs(apart) <= CLOCK_TOLERANCE), evidence
+    return judged(holds=is_steady and is_past and abs(apart) <= CLOCK_TOLERANCE), evidence
 
 
 def order(answers: MailchimpAnswers) -> Seen:

@@ -96,10 +96,14 @@ def queue_headers(contact: WrittenContact) -> Seen:
 
 
 def ended(contact: WrittenContact) -> Seen:
-    """The contact is opted out, and is seen to be."""
+    """The contact is opted out, and is seen to be; it differs where the opt-out was not accepted."""
     step = contact.steps.get("ended")
+    is_accepted = bool(step and step.is_accepted)
     is_seen = _is_settled(step) and _contact(contact, "ended").get("marketing_optin") not in (IN, None)
-    return (HOLDS if is_seen else UNKNOWN), {"accepted": bool(step and step.is_accepted), "read_back": is_seen}
+    evidence = {"accepted": is_accepted, "read_back": is_seen}
+    if contact.is_begun and not is_accepted:
+        return DIFFERS, evidence
+    return (HOLDS if is_seen else UNKNOWN), evidence
 
 
 def _is_settled(step: Step | None) -> bool:

@@ -18,8 +18,8 @@ from mcimport.monitoring.probe.mailchimp_answers import MailchimpAnswers
 from mcimport.monitoring.probe.members_seen import members
 from mcimport.monitoring.probe.ometria_answers import OmetriaAnswers
 from mcimport.monitoring.probe.ometria_facts import READ, WRITTEN, together, written_facts
-from mcimport.monitoring.probe.seen import DIFFERS, UNKNOWN, Seen, Verdict, judged
-from mcimport.monitoring.probe.written_contact import WrittenContact
+from mcimport.monitoring.probe.seen import DIFFERS, NO_TIME, UNKNOWN, Seen, Verdict, judged
+from mcimport.monitoring.probe.written_contact import COLLECTION, CONTACT, WrittenContact
 from mcimport.services.api_facts import FACTS
 from mcimport.services.api_facts.fact import ApiFact
 from mcimport.services.connections import ClientServices
@@ -29,6 +29,7 @@ from mcimport.services.mailchimp.raw_requests import RawMailchimpRequests
 from mcimport.services.ometria.raw_requests import RawRequests
 
 UNAUTHORIZED = 401
+LOOK = f'look in Ometria whether the contact "{CONTACT}" of "{COLLECTION}" is opted out'
 MOST_SECONDS = 40.0  # after which no other fact is asked for, so that a person waits for a minute at most
 _NO_KEY = "0" * 32
 
@@ -96,7 +97,7 @@ class _Asking(Struct, frozen=True):
         Raises FatalError for what no other request can change, and InterruptedRunError.
         """
         if time.monotonic() > self.until:
-            return Finding(FACTS[name], UNKNOWN, {}, "there was no time left: the services were slow")
+            return Finding(FACTS[name], UNKNOWN, {}, NO_TIME)
         try:
             return Finding(FACTS[name], *look())
         except (FatalError, InterruptedRunError):
@@ -109,7 +110,7 @@ def _probe_mailchimp(asking: _Asking, services: ClientServices, client: Client, 
     reader = services.mailchimp
     reader.count_members(list_key)  # whether key and list are right, with the words that an operator knows
     requests = RawMailchimpRequests(reader.http, reader.policy, reader.limit, meter=reader.meter)
-    answers = MailchimpAnswers(requests, list_key)
+    answers = MailchimpAnswers(requests, list_key, asking.until)
     for name, look in MAILCHIMP.items():
         yield asking.found(name, partial(look, answers))
     yield asking.found(
@@ -164,4 +165,6 @@ def _probe_ometria(
     seen = {name: (finding.verdict, dict(finding.evidence)) for name, finding in read.items()}
     for name, (verdict, evidence) in together(seen, written_facts(contact)).items():
         reason = (read[name].error if name in read else "") or (error if name in WRITTEN else "")
+        if name == "ometria-ended" and verdict == UNKNOWN and contact.is_begun:
+            reason = f"the opt-out was accepted, and not seen: {LOOK}"
         yield Finding(FACTS[name], verdict, evidence, reason)

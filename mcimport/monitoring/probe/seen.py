@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable
 from typing import Any, Literal
 
+NO_TIME = "there was no time left: the services were slow"
+
 Verdict = Literal["holds", "differs", "unknown"]
 HOLDS: Verdict = "holds"
 DIFFERS: Verdict = "differs"

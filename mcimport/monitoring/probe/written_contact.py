@@ -60,6 +60,7 @@ class WrittenContact:
         is_listed_first: the contact, new to the account, comes first in the list of all contacts. None: there is no
             other contact, or it is not new.
         headers: the headers about the queue that came with a push.
+        is_begun: a push has left, or tried to: Ometria may hold the contact from then on.
     """
 
     requests: RawRequests
@@ -69,6 +70,7 @@ class WrittenContact:
     steps: dict[str, Step] = field(default_factory=dict, init=False)
     is_listed_first: bool | None = field(default=None, init=False)
     headers: set[str] = field(default_factory=set, init=False)
+    is_begun: bool = field(default=False, init=False)
     _way: Callable[[], Found | None] | None = field(default=None, init=False)
     _waits_until: float = field(default=0.0, init=False)
 
@@ -109,6 +111,7 @@ class WrittenContact:
             "lastname": token,
         }
         at = time.time()
+        self.is_begun = True
         answer = self.requests.push(record | fields)
         self.headers.update(header for header in QUEUE_HEADERS if header in answer.headers)
         receipt = decoded(answer)

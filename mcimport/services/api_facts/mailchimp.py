@@ -13,7 +13,7 @@ _fact = partial(ApiFact, service="Mailchimp")
 MAILCHIMP: tuple[ApiFact, ...] = (
     _fact(
         id="mailchimp-clock",
-        assumed="Every answer has a Date, within five minutes of this machine's clock and of the newest last_changed.",
+        assumed="Every answer has a Date, within five minutes of this machine's clock, and no member changed after it.",
         asked="The Date of all answers is compared with this machine's clock, with each other, and with the newest "
         "member.",
         if_not="Of clocks that differ the importer believes the earlier one, so it reads some minutes again in each "

@@ -161,6 +161,7 @@ OMETRIA: tuple[ApiFact, ...] = (
         if_not='Opt the contact "probe" of the collection "mcimport-probe" out in Ometria.',
         why="A probe leaves nothing behind that may be mailed.",
         source="this program",
+        is_needed=True,
         needs_write=True,
     ),
 )
