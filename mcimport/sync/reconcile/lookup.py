@@ -116,14 +116,12 @@ class MemberLookup:
         if isinstance(answer, RetriableError):
             raise answer
 
-    def _another_witness(self) -> Member | RetriableError | None:
+    def _another_witness(self) -> Member | RetriableError:
         """Asks for members who changed last, until one is found: the witness may have been deleted a moment ago.
 
-        None: the list has no members at all any more.
+        Without one no 404 is believed: an answer without members may be as wrong as these.
         """
         newest = self.mailchimp.newest(self.list_run.list_key, "members.contact_id", WITNESSES)
-        if not newest.total_items:
-            return None
         for member in newest.members:
             key = member_id(member)
             if key is not None and is_contact_id(key) and (answer := self._ask(key)) is not None:

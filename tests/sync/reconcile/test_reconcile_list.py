@@ -335,6 +335,23 @@ def test_a_passing_404_for_everybody_opts_nobody_out(make_importer: MakeImporter
     check_nobody_was_touched(importer, result, "404 for members who were on the list just before")
 
 
+def test_a_404_for_everybody_beside_an_empty_list_opts_nobody_out(make_importer: MakeImporter) -> None:
+    """A list that is not to be seen for a moment answers both: then no member is taken to be deleted."""
+    importer = synced(make_importer, 500)
+    importer.sandbox.audience().delete(who=whole(importer)[:5])
+
+    def fault(request: Request) -> str | None:
+        if A_MEMBER.fullmatch(request.path):
+            return "404"
+        return "nobody" if request.query.get("sort_dir") == "DESC" else None
+
+    importer.sandbox.settings.fault = fault
+    importer.sandbox.clear_requests()
+    result = importer(*MEND)
+    assert result.code == 1
+    check_nobody_was_touched(importer, result, "404 for members who were on the list just before")
+
+
 def test_a_witness_who_is_deleted_at_that_moment_is_replaced_by_another(make_importer: MakeImporter) -> None:
     """While a list loses members, the one by whom it is seen to be there may be deleted, too: others are asked for."""
     importer = synced(make_importer, 500)
