@@ -46,7 +46,7 @@ def of_result(result: ListResult, *, by_name: bool, interrupted: int = CTRL_C) -
 
 def of_signals(caught: Sequence[int]) -> int:
     """Returns the exit code for the first of the signals; that of Ctrl-C where there is none."""
-    return SIGTERM if caught[:1] == [signal.SIGTERM] else CTRL_C
+    return SIGTERM if caught[:1] in ([signal.SIGTERM], [signal.SIGHUP]) else CTRL_C
 
 
 def worst(codes: Iterable[int]) -> int:

@@ -27,14 +27,16 @@ _BUSY = (1, 2, 3, 6, 7, 8)  # columns of `/proc/stat`: all that is neither idle 
 def on_one_core() -> Iterator[None]:
     """Keeps the block's threads on one of the cores that the process may use, and gives all of them back at its end.
 
-    Does nothing where it may use one only, or where the system does not let it choose.
+    Does nothing where it may use one only, or where the system does not let it choose, or does not show how busy each
+    core is: it could not leave one that others keep busy.
     """
     allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
-    if len(allowed) <= 1 or not _CORES.exists():
+    shown = _seen(allowed)[2]
+    if len(shown) <= 1:
         yield
         return
     is_over = threading.Event()
-    _move(core := random.choice(sorted(allowed)))  # noqa: S311 - nothing is kept secret by it
+    _move(core := random.choice(sorted(shown)))  # noqa: S311 - nothing is kept secret by it
     watch = threading.Thread(target=_watch, args=(core, allowed, is_over), name="core", daemon=True)
     with suppress(RuntimeError):  # no thread can be started: it stays where it is
         watch.start()

@@ -16,10 +16,10 @@ import typer
 from msgspec import Struct
 from msgspec.structs import replace
 
-from mcimport.cli import read_state
+from mcimport.cli import exits, read_state
 from mcimport.cli.call import make_event_sink
 from mcimport.cli.check import MARKS, PLAIN_MARKS
-from mcimport.cli.exits import CTRL_C, DEAD_LETTERS, FAILED, OK, SIGTERM
+from mcimport.cli.exits import DEAD_LETTERS, FAILED, OK
 from mcimport.cli.output import ignore_broken_pipe, print_error, say, warn_root
 from mcimport.cli.output_file import output_file
 from mcimport.cli.probe_write import ask_for_address
@@ -29,7 +29,7 @@ from mcimport.errors import ConfigError, InterruptedRunError
 from mcimport.models.timestamps import iso
 from mcimport.monitoring.probe.connections_seen import ALLOWED, ONE_TOO_MANY
 from mcimport.monitoring.probe.learned import answers_of
-from mcimport.monitoring.probe.probe import LOOK, Finding, probe_list
+from mcimport.monitoring.probe.probe import Finding, probe_list
 from mcimport.monitoring.probe.written_contact import COLLECTION, CONTACT, PROPERTY
 from mcimport.report.probe_findings import evidence_text
 from mcimport.report.tables import is_plain, print_lines
@@ -139,14 +139,15 @@ def _run(
     stop, caught = StopSignal(), list[int]()
     accounts = ConnectionPool(stop, busy_for=BUSY_FOR, tell=make_event_sink(None) if options.verbose else None)
     try:
-        with handle_signals(stop, accounts, caught), accounts.open(client) as services:
+        # A terminal that is closed sends SIGHUP: the contact that was written is opted out first.
+        with handle_signals(stop, accounts, caught, signal.SIGHUP), accounts.open(client) as services:
             for finding in begin(services):
                 found.append(finding)
                 with ignore_broken_pipe():
                     _show(finding, as_json=options.json)
     except InterruptedRunError as error:
-        print_error(InterruptedRunError(f"{error}; {LOOK}" if options.write else str(error)))
-        code = SIGTERM if caught[:1] == [signal.SIGTERM] else CTRL_C
+        print_error(error)
+        code = exits.of_signals(caught)
         if stop.aborted.is_set():
             leave_at_once(code)
         return code

@@ -55,8 +55,12 @@ def _collect_garbage_rarely() -> None:
 
 
 @contextmanager
-def handle_signals(stop: StopSignal, accounts: ConnectionPool, caught: list[int]) -> Iterator[None]:
+def handle_signals(
+    stop: StopSignal, accounts: ConnectionPool, caught: list[int], *others: signal.Signals
+) -> Iterator[None]:
     """Requests a stop on the first SIGTERM or Ctrl-C, and aborts on the second; adds them to `caught`, in order.
+
+    `others`: signals that do the same, unless this process was started to ignore them, as by nohup.
 
     A handler runs in the middle of whatever the main thread does, which may hold a lock. So it takes no lock itself,
     but starts a thread that does. Where no thread can be started, the process ends as if it was killed.
@@ -80,7 +84,8 @@ def handle_signals(stop: StopSignal, accounts: ConnectionPool, caught: list[int]
         if not is_over.is_set():
             accounts.abort()
 
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [signal.SIGINT, signal.SIGTERM, *(one for one in others if signal.getsignal(one) != signal.SIG_IGN)]
+    before = {number: signal.signal(number, handle) for number in numbers}
     with suppress(RuntimeError):  # no thread can be started: pages in flight then take as long as they take
         threading.Thread(target=watch, name="leaving", daemon=True).start()
     try:

@@ -19,9 +19,9 @@ L = TypeVar("L", bound=Limit)
 class AccountLimits(Generic[L]):
     """Holds one limit for each account. Belongs to whoever holds the lock of its `ConnectionPool`.
 
-    A limit stays the same object as long as a client of any round uses it, and for one round more; so rounds that
-    overlap keep it together. Each round sets it to what the settings say then. Other accounts, and keys that were
-    renewed, are forgotten.
+    A limit stays the same object as long as a client of any round uses it, and until the end of the round after the
+    one in which it was used last; so rounds that overlap keep it together. Each round sets it to what the settings say
+    then. Other accounts, and keys that were renewed, are forgotten.
 
     Args:
         make: makes a limit of so many requests.
@@ -30,14 +30,20 @@ class AccountLimits(Generic[L]):
     def __init__(self, make: Callable[[Any], L]) -> None:
         self._make = make
         self._of_round: dict[str, L] = {}
-        self._of_round_before: dict[str, L] = {}
+        self._ended: dict[int, L] = {}  # by identity: whose clients ended in this round, and may have begun before it
+        self._of_round_before: list[L] = []
         self._used: WeakValueDictionary[str, L] = WeakValueDictionary()
 
     def __len__(self) -> int:
         return len(self._used)
 
     def begin_round(self) -> None:
-        self._of_round_before, self._of_round = self._of_round, {}
+        self._of_round_before = [*self._of_round.values(), *self._ended.values()]
+        self._of_round, self._ended = {}, {}
+
+    def note_end(self, limit: L) -> None:
+        """Notes that a client has ended, which used the limit until now, in whichever round it began."""
+        self._ended[id(limit)] = limit
 
     def get(self, account: str, most: float) -> L:
         """Returns the account's limit; of several numbers that clients of one round have for it, the first holds."""

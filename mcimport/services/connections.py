@@ -101,9 +101,8 @@ class ConnectionPool:
             try:
                 yield services
             finally:
-                with self._lock:
-                    self._open.discard(services)
                 services.abort()  # so that nothing that was begun for this client waits on
+                self._note_end(services)
 
     @contextmanager
     def open_mailchimp(self, client: Client, asking: ClientServices | None = None) -> Iterator[MailchimpClient]:
@@ -138,6 +137,13 @@ class ConnectionPool:
             opened = list(self._open)
         for services in opened:
             services.abort()
+
+    def _note_end(self, services: ClientServices) -> None:
+        with self._lock:
+            self._open.discard(services)
+            self._connections.note_end(services.mailchimp.limit)
+            self._pushes.note_end(services.ometria.limiter)
+            self._reads.note_end(services.contacts.limiter)
 
     @contextmanager
     def _following(self) -> Iterator[StopSignal]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from mcimport.cli import one_core
 from mcimport.cli.one_core import better_core, busy_ticks, on_one_core
 
 CORES = sorted(os.sched_getaffinity(0))
@@ -49,6 +50,17 @@ def test_a_process_that_has_one_core_keeps_it() -> None:
     finally:
         os.sched_setaffinity(0, CORES)
     assert inside == after == {CORES[0]}
+
+
+@pytest.mark.parametrize("text", ["", "cpu  1 2 3 4 5 6 7 8 9 10\n", f"cpu{CORES[0]} 1 2 3 4 5 6 7 8 9 10\n"])
+def test_it_stays_on_all_cores_where_the_system_does_not_show_how_busy_each_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    """Some containers show no cores, or one: it could not leave a core that others keep busy."""
+    (shown := tmp_path / "stat").write_text(text)
+    monkeypatch.setattr(one_core, "_CORES", shown)
+    with on_one_core():
+        assert os.sched_getaffinity(0) == set(CORES)
 
 
 @pytest.mark.parametrize(

@@ -235,6 +235,17 @@ def test_an_opt_out_that_is_accepted_and_not_seen_says_where_to_look(make_import
     assert "look in Ometria whether the contact" in " ".join(result.out.split())
 
 
+def test_a_key_that_is_revoked_after_the_first_push_says_where_to_look(make_importer: MakeImporter) -> None:
+    """The contact was opted in by then, and no other push can take that back."""
+    importer = make_importer(size=10)
+    pushes = itertools.count(1)
+    importer.sandbox.settings.fault = lambda request: "401" if request.path == "/push" and next(pushes) > 1 else None
+    result = importer("probe", importer.sandbox.list_key, *WRITE)
+    assert result.code == 1, result.out
+    assert importer.sandbox.contacts()[COLLECTION, CONTACT]["marketing_optin"] == "EXPLICITLY_OPTEDIN"
+    assert "look in Ometria whether the contact" in " ".join(result.err.split())
+
+
 def test_a_difference_that_matters_is_3_also_where_something_could_not_be_asked(make_importer: MakeImporter) -> None:
     """What the importer needs and is not so outweighs what is not known."""
     importer = make_importer(size=60, sort_ignored=True)
@@ -252,11 +263,11 @@ def test_a_member_who_is_dated_ahead_of_mailchimps_clock_is_a_difference(make_im
     assert found["mailchimp-clock"] == "differs"
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 143)])
 def test_a_signal_ends_a_probe_that_writes_with_the_contact_opted_out(
     make_importer: MakeImporter, number: signal.Signals, code: int
 ) -> None:
-    """Whichever step it is at, and it is said where to look."""
+    """Whichever step it is at, also where its terminal was closed, and it is said where to look."""
     importer = make_importer(size=10, settling=0.1)
     program: list[subprocess.Popen[str]] = []
 

@@ -158,13 +158,15 @@ def _probe_ometria(
     error = ""
     try:
         contact.write()
-    except (FatalError, InterruptedRunError):
+    except (FatalError, InterruptedRunError) as failure:
+        if not contact.is_over:
+            failure.args = (f"{failure}; {LOOK}",)
         raise
     except ServiceError as failure:
         error = str(failure)
     seen = {name: (finding.verdict, dict(finding.evidence)) for name, finding in read.items()}
     for name, (verdict, evidence) in together(seen, written_facts(contact)).items():
         reason = (read[name].error if name in read else "") or (error if name in WRITTEN else "")
-        if name == "ometria-ended" and verdict == UNKNOWN and contact.is_begun:
+        if name == "ometria-ended" and verdict == UNKNOWN and not contact.is_over:
             reason = f"the opt-out was accepted, and not seen: {LOOK}"
         yield Finding(FACTS[name], verdict, evidence, reason)

@@ -74,6 +74,14 @@ class WrittenContact:
     _way: Callable[[], Found | None] | None = field(default=None, init=False)
     _waits_until: float = field(default=0.0, init=False)
 
+    @property
+    def is_over(self) -> bool:
+        """The contact was seen opted out, or nothing was pushed: nobody has to look whether it is."""
+        ended = self.steps.get("ended")
+        if ended is None or ended.settled is None:
+            return not self.is_begun
+        return ended.contact.get("marketing_optin") not in (IN, None)
+
     def write(self) -> None:
         """Makes all steps that make sense. Raises as `RawRequests`, when the contact has been opted out."""
         self.before = self._read() or {}
