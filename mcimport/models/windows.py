@@ -185,7 +185,8 @@ class Outcome(Struct, frozen=True):
     """Says what became of one page of a window. The thread that owns the state file records it.
 
     Attributes:
-        window: the window before this page; None for members who were pushed one by one.
+        window: the window before this page, with the bounds that the page has shown; None for members who were pushed
+            one by one.
         rest: what is left of the window; None when it is over.
         delivered: ids of members with an open dead letter who were pushed this time.
         gone: the one member whom this window seeks does not exist any more.

@@ -19,7 +19,7 @@ class ProbeAnswers(Struct, frozen=True):
     Attributes:
         probed_at: seconds, UTC.
         version: of the mcimport that asked.
-        differs: the ids of the facts that differ.
+        differs, holds: the ids of the facts that differ, and of those that hold; the others are not known.
         page_size: members of the largest page that came, where that was less than a thousand; None: a thousand came,
             or it is not known.
         settled_within: seconds until a push could be read back, at most; None: nothing was pushed.
@@ -30,6 +30,7 @@ class ProbeAnswers(Struct, frozen=True):
     differs: tuple[str, ...] = ()
     page_size: int | None = None
     settled_within: float | None = None
+    holds: tuple[str, ...] = ()
 
     @property
     def is_used(self) -> bool:

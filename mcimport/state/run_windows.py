@@ -63,6 +63,16 @@ def advance(state: State, run_id: int, window: Window, outcome: Outcome) -> None
     )
 
 
+def bounds_seen(state: State, run_id: int) -> Bounds:
+    """Returns what the pages of a run have shown of the API's bounds."""
+    seen = {
+        name
+        for (texts,) in state.rows("SELECT DISTINCT bounds FROM windows WHERE run_id = ?", [run_id])
+        for name in texts.split(",")
+    }
+    return Bounds("since" in seen, "before" in seen)
+
+
 def _bounds_text(bounds: Bounds) -> str:
     """Returns the learned bounds as the column `bounds` of a window has them: "", "since", "before", "since,before"."""
     names = (("since", bounds.since_includes), ("before", bounds.before_includes))

@@ -24,7 +24,8 @@ from mcimport.models.results import Comparison, RunCounts
 from mcimport.report.reporter import Reporter
 from mcimport.services.connections import ClientServices
 from mcimport.services.mailchimp.windows import NEVER, optins_new_since
-from mcimport.state import State, elsewhere, lists, runs
+from mcimport.state import State, elsewhere, lists, run_windows, runs
+from mcimport.sync import probed
 from mcimport.sync.dead_letter_windows import never_sent, watched, windows_of
 
 
@@ -194,11 +195,18 @@ def execute(
     with record_failure(list_run, run_id):
         spec = _spec(list_run, run, rules, event_budget)
         is_silenced = list_run.engine.run(spec, windows, pages, partial(_record, list_run, run_id))
+        _compare_with_probe(list_run, run_id)
         afterwards(run_id)
     usage = list_run.services.meter.drain()
     done = runs.finish(list_run.state, run_id, "completed", usage=usage, is_silenced=is_silenced)
     list_run.refresh()
     return done
+
+
+def _compare_with_probe(list_run: ListRun, run_id: int) -> None:
+    client, bounds = list_run.client, run_windows.bounds_seen(list_run.state, run_id)
+    lacks_single = list_run.services.contacts.lacks_single(client.collection(list_run.list_key))
+    list_run.warn(probed.doubt_by_run(list_run.state, client, list_run.list_key, bounds, lacks_single=lacks_single))
 
 
 def _report_plan(list_run: ListRun, run: Run, left: int) -> None:

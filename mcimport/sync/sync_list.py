@@ -264,7 +264,7 @@ def _first_pages(list_run: ListRun, beginning: _Beginning) -> list[FirstPage]:
         listed = FirstPage("listed", None, count_check.first_page_of_list(list_run))
     else:
         listed = read_first(list_run, mailchimp, "listed", beginning.listed)
-    doubt = probed.doubt(list_run.state, list_run.client, list_run.list_key, listed.page.asked)
+    doubt = probed.doubt_by_first_page(list_run.state, list_run.client, list_run.list_key, listed.page)
     list_run.warn(listed.page.clock_warning, doubt)
     if not listed.is_whole:
         list_run.prefetch_fields()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import pytest
 from conftest import CONFIG, Importer, MakeImporter, expected_ids, imported_ids
@@ -63,6 +64,40 @@ def test_a_size_that_does_not_come_any_more_is_forgotten_and_said(make_importer:
     assert imported_ids(importer) == expected_ids(importer)
     assert answers(importer) is None
     assert "do not come" not in importer("sync").err
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "fact"),
+    [
+        ({}, {"since_includes": True}, "mailchimp-since"),
+        ({"before_includes": False}, {"before_includes": True}, "mailchimp-before"),
+        ({}, {"edge_skew": -900.0}, "mailchimp-clock"),
+        ({}, {"single_contacts": False}, "ometria-single"),
+    ],
+    ids=["since", "before", "clock", "single contacts"],
+)
+def test_a_run_that_sees_otherwise_than_the_last_probe_believes_what_it_sees_and_forgets_that(
+    make_importer: MakeImporter, before: dict[str, Any], after: dict[str, Any], fact: str
+) -> None:
+    """Bounds, clock and single contacts: each member arrives under either reading, and what changed is named once."""
+    importer = make_importer(size=100, **before)
+    importer.configure(CONFIG + "mailchimp.window = 20\n")
+    for second in range(300):  # one each second, so that windows end beside a member
+        importer.sandbox.audience().add(email_address=f"member{second}@x.example", at=1_780_000_000 + second)
+    assert importer("sync").code == 0
+    probe(importer)
+    assert fact not in importer("sync", "--full").err
+    assert answers(importer) is not None
+    for name, value in after.items():
+        setattr(importer.sandbox.settings, name, value)
+    importer.sandbox.clear_requests()
+    result = importer("sync", "--full")
+    assert result.code == 0
+    assert f"{fact}, as the last probe found, is not so any more" in result.err
+    sent = {one_id.partition("-")[2] for one in importer.sandbox.requests for one_id in one.ids}
+    assert sent == expected_ids(importer)
+    assert answers(importer) is None
+    assert fact not in importer("sync", "--full").err
 
 
 def test_a_probe_that_finds_full_pages_takes_back_what_an_earlier_one_found(make_importer: MakeImporter) -> None:

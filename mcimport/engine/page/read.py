@@ -85,6 +85,7 @@ class _PageReader:
             split, asked = fetch_page(window, self._context, self._result, page)
         except RetriableError as error:
             return narrow_failure(window, self._context, self._result, error)
+        self._window = replace(window, bounds=split.rest.bounds)  # the last page of a window may show one, too
         if split.verdict == "crowded":
             return self._read_second(split, asked)
         rest = None if split.verdict == "over" else shrink_suspects(split.rest, len(split.kept), asked)

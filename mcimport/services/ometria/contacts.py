@@ -63,6 +63,10 @@ class Contacts(RateLimitedRequests):
     _answered: set[str] = field(default_factory=set, init=False)  # collections in which single contacts are found
     _unanswered: set[str] = field(default_factory=set, init=False)  # in which none is found, though it is there
 
+    def lacks_single(self, collection: str) -> bool:
+        """Says whether a contact of the collection was not found by its id though it is there."""
+        return collection in self._unanswered
+
     def listing(self, collection: str) -> Listing:
         """Returns a pass over a collection."""
         return Listing(self, collection)
