@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from mcimport.cli.options import load_settings
+from mcimport.cli.output import show
 
 
 def backup(
@@ -25,4 +26,4 @@ def backup(
     if json:
         write_json([{"file": str(file), "bytes": size}])
     else:
-        typer.echo(f"Copied {settings.db_path} to {file} ({size / 1e6:,.1f} MB), and checked the copy.")
+        show(f"Copied {settings.db_path} to {file} ({size / 1e6:,.1f} MB), and checked the copy.")

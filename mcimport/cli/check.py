@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from mcimport.cli.exits import FAILED, OK, USAGE
-from mcimport.cli.options import CLIENTS, load_settings
+from mcimport.cli.options import CLIENTS, Options, load_settings, this_program
 from mcimport.cli.output import ignore_broken_pipe
 from mcimport.errors import ConfigError
 from mcimport.monitoring.check.finding import Finding, error_finding
@@ -52,7 +52,9 @@ def check(
         bad += finding.verdict == "bad"
         show(finding)
     if not json:
-        print_lines(sys.stdout, [_conclusion(bad, any_list=any(owner.any_list for owner in clients), offline=offline)])
+        program = this_program(context.find_object(Options) or Options(), settings.db_path)
+        sync = f"{program} sync{' LIST_KEY' if any(owner.any_list for owner in clients) else ''}"
+        print_lines(sys.stdout, [_conclusion(bad, sync, offline=offline)])
     return FAILED if bad else OK
 
 
@@ -72,11 +74,12 @@ def _lines(finding: Finding, mark: str) -> list[str]:
     return [f"{mark} {subject}: {finding.words}", *([f"    {finding.fix}"] if finding.fix else [])]
 
 
-def _conclusion(bad: int, *, any_list: bool, offline: bool) -> str:
+def _conclusion(bad: int, sync: str, *, offline: bool) -> str:
+    """Returns the last line. `sync`: the command that comes next."""
     if not bad and offline:
         return "No problems found on this machine; Mailchimp and Ometria were not asked (--offline)."
     if not bad:
-        return f"No problems found. Next: `mcimport sync{' LIST_KEY' if any_list else ''}`"
+        return f"No problems found. Next: `{sync}`"
     if bad == 1:
         return "1 problem found; the suggested fix is shown with it."
     return f"{bad} problems found; the suggested fix is shown with each."

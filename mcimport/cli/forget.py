@@ -9,7 +9,7 @@ import typer
 from mcimport.cli import completion
 from mcimport.cli.confirm import check_terminal, confirm
 from mcimport.cli.options import load_settings
-from mcimport.cli.output import say, warn_root
+from mcimport.cli.output import say, show, warn_root
 from mcimport.errors import ConfigError
 from mcimport.report.format import pluralize
 
@@ -56,7 +56,7 @@ def forget(
         read_state.write_json([{"client": client, **of_list, **gone}])
     else:
         parts = (pluralize(count, table.removesuffix("s").replace("_", " ")) for table, count in gone.items())
-        typer.echo(f"{whose}: removed {', '.join(parts)}.")
+        show(f"{whose}: removed {', '.join(parts)}.")
     owner = settings.clients.get(client)
     if owner is not None and (list_key is None or owner.among([list_key])):
         say(f"{whose} is still configured: its next sync will import every member again.")

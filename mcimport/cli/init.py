@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -13,8 +12,8 @@ from typing import Annotated
 import typer
 
 from mcimport.cli.init_answers import confirm_summary, is_incomplete, show_notes, take_answers
-from mcimport.cli.options import Options
-from mcimport.cli.output import say, warn_root
+from mcimport.cli.options import Options, this_program
+from mcimport.cli.output import say, show, warn_root
 from mcimport.config import Answers, load, template
 from mcimport.config.settings import WHERE_LIST_IDS_ARE
 from mcimport.errors import ConfigError
@@ -52,10 +51,10 @@ def init(
         "ometria_key": ometria_key,
         "collection": collection,
     }
-    (_add_to if add else _begin)(path or options.config, given)
+    (_add_to if add else _begin)(path or options.config, options.db, given)
 
 
-def _begin(named: Path | None, given: Mapping[str, str | None]) -> None:
+def _begin(named: Path | None, db: Path | None, given: Mapping[str, str | None]) -> None:
     """Writes a new file: with the answers, which a terminal is asked for, or with an example in comments."""
     target = named or Path("mcimport.toml")
     if os.path.lexists(target):
@@ -63,17 +62,18 @@ def _begin(named: Path | None, given: Mapping[str, str | None]) -> None:
     if not _has_terminal() and all(answer is None for answer in given.values()):
         _write(target, None)
         words = "with an example of a client in comments. Fill it in, or `mcimport init --add`, then:"
-        _print_next(f"Wrote {target}, which only you can read, {words}", target, ("check", "preview LIST_KEY", "sync"))
+        commands = ("check", "preview LIST_KEY", "sync")
+        _print_next(f"Wrote {target}, which only you can read, {words}", target, db, commands)
         return
     answers = take_answers(given, _check, has_terminal=_has_terminal())
     if _is_agreed(answers, target, given):
         _write(target, answers)
         show_notes(answers, target.absolute().parent)
         commands = ("check", f"preview {answers.lists[0]}", "sync")
-        _print_next(f"Wrote {target}, which only you can read. Next:", target, commands)
+        _print_next(f"Wrote {target}, which only you can read. Next:", target, db, commands)
 
 
-def _add_to(named: Path | None, given: Mapping[str, str | None]) -> None:
+def _add_to(named: Path | None, db: Path | None, given: Mapping[str, str | None]) -> None:
     """Adds a client to a file that is there, with the answers, which a terminal is asked for."""
     from mcimport.cli import init_add  # noqa: PLC0415 - as below
     from mcimport.config.add_client import with_client  # noqa: PLC0415 - loads tomlkit
@@ -91,7 +91,7 @@ def _add_to(named: Path | None, given: Mapping[str, str | None]) -> None:
             f"preview {answers.lists[0]}",
             f"sync --client {answers.client}",
         )
-        _print_next(f"Added the client {answers.client} to {target}. Next:", target, commands)
+        _print_next(f"Added the client {answers.client} to {target}. Next:", target, db, commands)
 
 
 def _has_terminal() -> bool:
@@ -110,17 +110,11 @@ def _check(_: str, answers: Answers) -> None:
     template(answers)
 
 
-def _print_next(words: str, target: Path, commands: Sequence[str]) -> None:
-    """Writes what was done, and the commands that follow."""
-    typer.echo(words)
-    for command in commands:
-        typer.echo(f"  mcimport {_config_option(target)}{command}")
-
-
-def _config_option(target: Path) -> str:
-    """Returns the option that leads a command to the file; empty for the file that is looked for first."""
+def _print_next(words: str, target: Path, db: Path | None, commands: Sequence[str]) -> None:
+    """Writes what was done, and the commands that follow; the file that is looked for first needs no option."""
     is_first = target.absolute() == Path("mcimport.toml").absolute()
-    return "" if is_first else f"--config {shlex.quote(str(target))} "
+    program = this_program(Options(None if is_first else target, db), db or target)
+    show(words, *(f"  {program} {command}" for command in commands))
 
 
 def _already_exists(target: Path) -> ConfigError:

@@ -11,7 +11,7 @@ from mcimport.cli.check import MARKS, PLAIN_MARKS
 from mcimport.cli.exits import FAILED, OK
 from mcimport.cli.help import LineGroup, epilog
 from mcimport.cli.options import CLIENTS, load_settings
-from mcimport.cli.output import ignore_broken_pipe
+from mcimport.cli.output import ignore_broken_pipe, show
 from mcimport.errors import ConfigError
 
 app = typer.Typer(cls=LineGroup, help="Notifications to health checks and webhooks.", no_args_is_help=True)
@@ -53,7 +53,7 @@ def send(
                 read_state.write_json([document])
             else:
                 mark = marks["bad" if sample.reason else "good"]
-                typer.echo(f"{mark} {sample.address}, {sample.kind}{f': {sample.reason}' if sample.reason else ''}")
+                show(f"{mark} {sample.address}, {sample.kind}{f': {sample.reason}' if sample.reason else ''}")
             sys.stdout.flush()  # so that each is seen as soon as it is known
     if not sent:
         raise ConfigError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Collection, Iterable
 from enum import StrEnum
 from pathlib import Path
@@ -15,6 +16,7 @@ from mcimport.cli import completion
 from mcimport.cli.output import LogFormat, warn
 from mcimport.config import Client, Settings, load, misspelt, referenced_variables, variables
 from mcimport.errors import ConfigError
+from mcimport.errors.ownership import owner_for_root
 
 LARGEST_ID = 2**63 - 1  # SQLite's
 
@@ -24,6 +26,18 @@ class Options(Struct, frozen=True):
 
     config: Path | None = None
     db: Path | None = None
+
+
+def this_program(options: Options, made: Path) -> str:
+    """Returns how a command is begun that uses the files of this call; as root, as the user whose they are.
+
+    `made`: a file that the command makes, or beside which it does. Files that variables name need no option.
+    """
+    named = (("--config", options.config, variables.CONFIG), ("--db", options.db, variables.DB))
+    typed = [(name, str(path)) for name, path, variable in named if path and str(path) != os.environ.get(variable)]
+    words = ["mcimport", *(f"{name} {shlex.quote(path)}" for name, path in typed)]
+    owner = owner_for_root(made)
+    return " ".join(words if owner is None else ["runuser", "-u", owner, "--", *words])
 
 
 def sync_command(clients: Iterable[Client]) -> str:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from mcimport.errors import McimportError
 from mcimport.errors.ownership import owner_for_root
@@ -55,7 +55,12 @@ def say(text: str) -> None:
         _state.log.info(text)
         return
     with contextlib.suppress(OSError):
-        print(text, file=sys.stderr)  # noqa: T201 - the one place where remarks are printed
+        _print_lines(sys.stderr, [text])
+
+
+def show(*lines: str) -> None:
+    """Writes lines to standard output, for people."""
+    _print_lines(sys.stdout, lines)
 
 
 def warn(text: str) -> None:
@@ -88,16 +93,15 @@ def print_error(error: McimportError) -> None:
     if _state.log is not None:
         _state.log.error(str(error), **({"next": error.hint} if error.hint else {}))
         return
-    _print_lines([f"mcimport: {error}", *([f"  {error.hint}"] if error.hint else [])])
-
-
-def _print_lines(lines: list[str]) -> None:
-    """Writes lines that wrap between words on a screen, whole ones elsewhere: a program may look for them."""
-    if not sys.stderr.isatty():
-        for line in lines:
-            say(line)
-        return
-    from mcimport.report.tables import print_lines  # noqa: PLC0415 - most calls have no error to show
-
     with contextlib.suppress(OSError):
-        print_lines(sys.stderr, lines)
+        _print_lines(sys.stderr, [f"mcimport: {error}", *([f"  {error.hint}"] if error.hint else [])])
+
+
+def _print_lines(stream: TextIO, lines: Sequence[str]) -> None:
+    """Writes lines that wrap between words on a screen, whole ones elsewhere: a program may look for them."""
+    if not stream.isatty():
+        print(*lines, sep="\n", file=stream)
+        return
+    from mcimport.report.tables import print_lines  # noqa: PLC0415 - most calls write to no screen
+
+    print_lines(stream, lines)

@@ -12,7 +12,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import typer
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -20,7 +19,7 @@ from mcimport.cli import exits, read_state
 from mcimport.cli.call import make_event_sink
 from mcimport.cli.check import MARKS, PLAIN_MARKS
 from mcimport.cli.exits import DEAD_LETTERS, FAILED, OK
-from mcimport.cli.output import ignore_broken_pipe, print_error, say, warn_root
+from mcimport.cli.output import ignore_broken_pipe, print_error, say, show, warn_root
 from mcimport.cli.output_file import output_file
 from mcimport.cli.probe_write import ask_for_address
 from mcimport.cli.process import handle_signals, leave_at_once
@@ -99,7 +98,7 @@ def probe(settings: Settings, list_key: str, client_name: str | None, options: P
     if interrupted is not None:
         return interrupted
     if not options.json:
-        typer.echo(_conclusion(found))
+        show(_conclusion(found))
     return DEAD_LETTERS if any(one.is_alarming for one in found) else FAILED if any(one.error for one in found) else OK
 
 

@@ -108,7 +108,7 @@ def report_lists(settings: Settings, state: State | None, now: int) -> Iterator[
     """Yields the configured lists in the order of the file, then all others that the state file holds."""
     configured = [(client, key) for client in settings.clients.values() for key in client.lists]
     if state is None:
-        yield from (ListStatus(client.name, key, note=NO_STATE_FILE) for client, key in configured)
+        yield from (ListStatus(client.name, key, note=NO_STATE_FILE, has_state=False) for client, key in configured)
         return
     here = (CURRENT, UNKNOWN)  # an unknown account counts as the present one
     rest = lists.all_lists(state)

@@ -57,7 +57,9 @@ def default_db() -> Path:
 
 
 def shown_path(path: Path, here: Path) -> str:
-    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+    """Returns the path as seen from the current folder; whole where it is not in it, or where that is the root."""
+    is_inside = here != here.parent and path.is_relative_to(here)
+    return str(path.relative_to(here) if is_inside else path)
 
 
 def searched_files(here: Path) -> tuple[Path, Path]:

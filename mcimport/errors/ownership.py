@@ -10,6 +10,9 @@ from pathlib import Path
 from msgspec import Struct
 
 USE = os.R_OK | os.W_OK  # as of the state file and its locks, beside which others are made
+# Folders in which others' files are, besides the homes of users: none of them may become one user's own.
+_TOP_FOLDERS = "/ /etc /home /media /mnt /opt /root /run /srv /tmp /usr /usr/local /usr/local/bin /usr/local/etc /var"
+_SHARED = {Path(name) for name in f"{_TOP_FOLDERS} /var/lib /var/log /var/spool /var/tmp".split()}
 _OWNERS_BITS = 6  # where the owner's part of a mode begins; R_OK, W_OK and X_OK have the same bits
 
 
@@ -72,6 +75,15 @@ def user_name(number: int) -> str:
         return str(number)
 
 
+def _home(number: int) -> Path | None:
+    import pwd  # noqa: PLC0415 - as above
+
+    try:
+        return Path(pwd.getpwuid(number).pw_dir)
+    except KeyError:
+        return None
+
+
 def chown_command(path: str) -> str:
     """Returns the command that makes this process's user the owner. `path`: as the shell takes it."""
     return f"`chown {user_name(user_id())} {path}`"
@@ -92,6 +104,8 @@ def _closed_folder(folder: Path) -> Obstacle | None:
     found, shown = folder.stat(), shlex.quote(str(folder))
     if found.st_uid != user_id():
         whose = f"the folder {folder} belongs to another user, {user_name(found.st_uid)}"
+        if folder in _SHARED or folder == _home(found.st_uid):
+            return Obstacle(whose, f"Put it where {user_name(user_id())} may read and write, in a folder for mcimport.")
         return Obstacle(whose, f"If it is for mcimport alone: {chown_command(shown)} as root; else choose another.")
     if found.st_mode >> _OWNERS_BITS & USE == USE:
         return None

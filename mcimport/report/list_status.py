@@ -57,11 +57,12 @@ class ListStatus(Struct, frozen=True):
     spot_check: SpotCheck | None = None
     probed_at: int | None = None
     probe_differs: tuple[str, ...] = ()
+    has_state: bool = True
 
     @property
     def needs_attention(self) -> bool:
         has_failed = bool(self.runs) and self.runs[0].status == "failed"  # a run that was stopped is no failure
-        return self.is_current and (self.is_overdue or self.open_letters > 0 or has_failed)
+        return self.is_current and (self.is_overdue or self.open_letters > 0 or has_failed or not self.has_state)
 
 
 def row(list_status: ListStatus, now: int, *, plain: bool) -> tuple[str, ...]:

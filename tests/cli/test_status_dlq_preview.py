@@ -58,7 +58,7 @@ def columns(text: str) -> list[str]:
 # ---- before anything was synced
 
 
-@pytest.mark.parametrize("command", [["status"], ["runs", "list"], ["dlq", "list"], ["keys", "accept", "acme"]])
+@pytest.mark.parametrize("command", [["runs", "list"], ["dlq", "list"], ["keys", "accept", "acme"]])
 def test_looking_before_the_first_sync_is_no_error(make_importer: MakeImporter, command: list[str]) -> None:
     """There is nothing yet: that is said, and no state file is made."""
     importer = make_importer(size=0)
@@ -78,14 +78,16 @@ def test_status_shows_the_configured_lists_before_their_first_sync(make_importer
 
 
 def test_status_names_a_state_file_that_does_not_exist_and_the_command_for_it(make_importer: MakeImporter) -> None:
-    """A mistyped `--db` does not look well, and without a file the advised sync names the list that it needs."""
+    """A mistyped `--db` is exit 3, for who reads no words; without settings the advised sync names a list."""
     importer = make_importer(size=0)
     shown = importer("status")
+    assert shown.code == importer("status", "--json").code == 3
     assert "NO STATE FILE" in shown.out
     assert "check --db and MCIMPORT_DB" in " ".join(shown.err.split())
     importer.config.unlink()
     alone = importer.in_a_process("status", environment=importer.variables, bare=True)
     assert "`mcimport sync LIST_KEY`" in alone.err
+    assert alone.code == 0  # no list is configured that would be missing
 
 
 def test_a_log_of_runs_that_is_cut_says_how_to_see_more(make_importer: MakeImporter) -> None:

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from mcimport.config import Client, Settings, load, template, with_flags
+from mcimport.config.places import shown_path
 from mcimport.config.schema import (
     PERMISSION_WORDS,
     ClientTable,
@@ -1045,3 +1046,9 @@ def test_import_brings_no_client_of_a_service_and_no_database() -> None:
     program = "import sys, mcimport.config; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert not heavy & set(done.stdout.split())
+
+
+def test_a_path_is_shown_whole_in_the_root_folder() -> None:
+    """Cut by its first slash, it would be another file everywhere else."""
+    assert shown_path(Path("/etc/mcimport.toml"), Path("/")) == "/etc/mcimport.toml"
+    assert shown_path(Path("/etc/mcimport.toml"), Path("/etc")) == "mcimport.toml"

@@ -153,3 +153,22 @@ def test_a_comparison_shows_both_sides_and_asks_in_between(importer: Importer) -
         assert shown.process.wait() == 0
     assert "fixed       3 of 3" in "\n".join(left)
     assert [line for line in left if "in Mailchimp" in line or "settle" in line] == []
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (("status",), "does not exist, so nothing is synced yet"),
+        (("init", "--client", "acme", "--list", "x y"), "not a list id"),
+        (("probe", "1a2d7ebf82"), "the answers are not kept"),
+    ],
+    ids=["remark", "error", "conclusion"],
+)
+def test_what_is_said_on_a_terminal_wraps_between_words(
+    make_importer: MakeImporter, command: tuple[str, ...], words: str
+) -> None:
+    """Remarks, errors and results alike: none runs over the edge."""
+    with terminal(make_importer(size=10), *command) as shown:
+        lines = shown.rest()
+        assert words in " ".join(line.strip() for line in lines)
+        assert not shown.screen.breaks_words, lines

@@ -147,6 +147,15 @@ def test_a_folder_that_another_user_closed_is_named_rather_than_what_is_in_it(im
         assert f"Run `chmod 700 {closed}`." in result.err
 
 
+def test_no_folder_that_others_use_is_offered_to_one_user(importer: Importer, folder: Path) -> None:
+    """Of the root folder, a home, /etc and the like it is said that the file belongs elsewhere."""
+    result = as_nobody(importer, folder / "mcimport.toml", Path("/mcimport.db"), "sync")
+    assert result.code == 1
+    assert "the folder / belongs to another user, root" in result.err
+    assert "Put it where" in result.err
+    assert "chown" not in result.err
+
+
 def test_a_state_folder_that_cannot_be_made_is_named_with_the_command_that_makes_it(
     importer: Importer, folder: Path
 ) -> None:
@@ -201,6 +210,19 @@ def test_root_is_told_by_check_whose_the_state_is(importer: Importer, folder: Pa
     result = importer("--db", str(folder / "state.db"), "check", "--offline")
     assert result.code == 0
     assert (f"belongs to {user_name(NOBODY)}, and this is root" in result.out) is IS_ROOT
+
+
+def test_the_command_that_follows_a_check_has_its_options_and_is_run_by_the_owner(
+    importer: Importer, folder: Path
+) -> None:
+    """As it stands, it would otherwise use other files, or close them to the user who runs it each hour."""
+    if IS_ROOT:
+        os.chown(folder, NOBODY, NOBODY)
+    config, db = folder / "mcimport.toml", folder / "state.db"
+    result = importer("--config", str(config), "--db", str(db), "check")
+    program = f"mcimport --config {config} --db {db} sync`"
+    user = f"runuser -u {user_name(NOBODY)} -- " if IS_ROOT else ""
+    assert f"Next: `{user}{program}" in " ".join(result.out.split()), result.out
 
 
 def test_nothing_is_said_of_what_may_be_used(folder: Path) -> None:

@@ -25,6 +25,11 @@ class Screen:
         """What can be read on it, and above it."""
         return [row.rstrip() for row in self._rows if row.strip()]
 
+    @property
+    def breaks_words(self) -> bool:
+        """Says whether a line was too long for it, so that it goes on in the next row wherever it was."""
+        return bool(self._goes_on)
+
     def write(self, text: str) -> None:
         text = self._left + text
         cut = text.rfind("\x1b")

@@ -103,6 +103,7 @@ def _await_answers(result: PageResult) -> None:
 
     Raises RetriableError where Ometria could not be reached after all tries, once all others are answered.
     """
+    decode_slot.give_back()
     failure: RetriableError | None = None
     # First each hands over what it still has, so that what waits for an answer does not wait for another answer before.
     for push in [*result.unfinished] * 2:
@@ -144,8 +145,9 @@ def _push(result: PageResult, members: list[Member], on_room: Callable[[], None]
                 on_room()
             yield
             with decode_slot.released():
-                with decode_slot.held():
-                    last |= {entry.who: entry for entry in _ready(result, late())}
+                if completed := late():
+                    with decode_slot.held():
+                        last |= {entry.who: entry for entry in _ready(result, completed)}
                 settled = _settled(result, list(last.values()))
                 handed_over.append(second := _hand_over(sender, settled))
             yield

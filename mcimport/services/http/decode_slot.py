@@ -1,8 +1,9 @@
 """The decode slot: one page at a time is decoded and converted in the whole process, for each takes some megabytes.
 
-The function that processes a page holds the slot from its beginning to its end. Whatever waits in the meantime (for an
+The function that processes a page holds the slot until the page is converted. Whatever waits in the meantime (for an
 answer, a permit, another try, another thread, a lock) gives it back for as long as it waits, so that a page never waits
-for a service with the slot in hand. It costs no time: one thread at a time computes anyway.
+for a service with the slot in hand. It costs no time: one thread at a time computes anyway. What is left to do with a
+converted page (its answers, a few members) does not stand in line behind other pages: its records would fill memory.
 """
 
 from __future__ import annotations
@@ -97,6 +98,12 @@ def released() -> Iterator[None]:
         yield
     finally:
         _acquire()
+
+
+def give_back() -> None:
+    """Gives the slot back for good, because the page is converted; in a thread without it, does nothing."""
+    _thread.is_next = False
+    _release()
 
 
 def _acquire() -> None:

@@ -54,8 +54,9 @@ def test_init_with_every_answer_given_writes_settings_that_load(
     result = importer("init", *GIVEN)
     assert result.code == 0
     commands = [shlex.split(line) for line in result.out.splitlines()[1:]]
-    assert [words[3] for words in commands] == ["check", "preview", "sync"]
-    assert {tuple(words[:3]) for words in commands} == {("mcimport", "--config", str(importer.config))}
+    assert [words[5] for words in commands] == ["check", "preview", "sync"]
+    named = ("mcimport", "--config", str(importer.config), "--db", str(importer.db))
+    assert {tuple(words[:5]) for words in commands} == {named}
     assert stat.S_IMODE(importer.config.stat().st_mode) == 0o600
     client = tomllib.loads(importer.config.read_text())["clients"]["acme"]
     assert client == {"lists": ["1a2d7ebf82"], "mailchimp_api_key": "env:A", "ometria_api_key": "file:b"}
