@@ -12,7 +12,7 @@ from mcimport.cli.help import LineGroup, epilog
 from mcimport.cli.options import load_settings
 from mcimport.cli.output import say, warn_root
 from mcimport.config import Client, Settings
-from mcimport.errors import ConfigError
+from mcimport.errors import ConfigError, names_client
 from mcimport.models.records import ListRow
 from mcimport.report.format import pluralize
 
@@ -74,7 +74,7 @@ def _check_key(client: Client, bound: Sequence[ListRow]) -> None:
     from mcimport.services.http.shutdown import StopSignal  # noqa: PLC0415 - as above
     from mcimport.sync.destination import check_same_account  # noqa: PLC0415 - as above
 
-    with ConnectionPool(StopSignal()).open(client) as services:
+    with names_client(client.name), ConnectionPool(StopSignal()).open(client) as services:
         check_same_account(services, bound, client.name)
 
 

@@ -153,7 +153,9 @@ def test_a_dead_key_is_not_accepted(make_importer: MakeImporter) -> None:
     importer = make_importer(size=10)
     importer("sync")
     importer.configure(ometria_key=WRONG)
-    assert "the API key has no right to do this" in refused(importer)
+    said = refused(importer)
+    assert "the API key has no right to do this" in said
+    assert "acme: Ometria answered 403" in said
     assert "the API key has no right to do this" in refused(importer, "--unseen")
 
 
