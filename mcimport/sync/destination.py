@@ -45,7 +45,7 @@ def resolve_list(state: State, client: Client, list_key: str, *, new_destination
     if known is None and former is None and (other := destinations.of_renamed_client(state, place)):
         adopt_renamed_client(state, other, client.name)
     if known is None and former is not None and not new_destination:
-        raise ConfigError(f"{client.name}: {moved(place, former)}", hint=ways_on(place, former))
+        raise ConfigError(f"{client.name}: {moved(place, former)}", hint=ways_on(client, place, former))
     return destinations.get_or_create(state, place)
 
 
