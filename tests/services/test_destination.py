@@ -151,8 +151,18 @@ def test_an_address_of_the_same_account_is_accepted_as_a_renewed_key_is(make_imp
     importer = make_importer(size=10)
     importer("sync")
     importer.configure(ometria_url=other_address(importer))
-    assert importer("keys", "accept", "acme").code == 0
+    result = importer("keys", "accept", "acme")
+    assert (result.code, result.err) == (0, "acme: 1 list continues with the new address\n")
     assert importer("sync", "--json").line["kind"] == "incremental"
+
+
+def test_a_list_that_was_never_synced_is_none_of_those_that_continue(make_importer: MakeImporter) -> None:
+    """Its id was mistyped, so it was tried and no more."""
+    importer = make_importer(size=10)
+    importer.configure(CONFIG.replace('lists = ["{list_key}"]', 'lists = ["{list_key}", "ffffffffff"]'))
+    assert importer("sync").code == 1
+    importer.configure(ometria_url=other_address(importer))
+    assert importer("keys", "accept", "acme").err == "acme: 1 list continues with the new address\n"
 
 
 def test_a_slash_at_the_end_of_the_address_is_no_other_address(make_importer: MakeImporter) -> None:
