@@ -159,6 +159,7 @@ def _report_list(
         warnings=tuple(run_warnings.of_runs(noted)),
         probed_at=probe.probed_at if probe else None,
         probe_differs=probe.differs if probe else (),
+        is_configured=note != NOT_CONFIGURED,
     )
 
 

@@ -232,6 +232,10 @@ def test_a_list_that_is_configured_no_longer_is_marked_and_does_not_count(make_i
         (importer.sandbox.list_key, "not configured"),
     ]
     assert {letter["standing"] for letter in importer("dlq", "list", "--json").lines} == {"not configured"}
+    command = f"mcimport forget acme --list {importer.sandbox.list_key}"
+    assert f"not configured: `{command}` removes what is recorded of it" in importer("status").out
+    assert importer(*command.split()[1:], "--yes").code == 0
+    assert importer.sandbox.list_key not in importer("status").out
 
 
 @pytest.mark.parametrize(
