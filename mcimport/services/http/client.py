@@ -71,6 +71,7 @@ class HttpClient:
         self._base = address.raw_path.decode().rstrip("/")
         # For messages: without the path, in which a gateway may want a token.
         self.address = f"{address.scheme}://{address.netloc.decode()}"
+        self._is_default = not setting
         self._named = f"{self.address} (from {setting})" if setting else self.address
         self.setting = setting or f"`url` in [{service.lower()}]"
         self._scheme, self._host, self._port = address.raw_scheme, address.raw_host, address.port
@@ -142,10 +143,14 @@ class HttpClient:
         """Returns why there is no connection: no host has that name, or none answers at the address."""
         cause = _first_cause(error)
         if isinstance(cause, socket.gaierror) and cause.errno == socket.EAI_NONAME:
-            return UnreachableError(
-                f"{self.service}: no host is called {self._host.decode()}", hint=f"Is {self._named} spelt right?"
-            )
+            return UnreachableError(f"{self.service}: no host is called {self._host.decode()}", hint=self._is_spelt())
         return UnreachableError(f"{self.service} cannot be reached", hint=self._is_right())
+
+    def _is_spelt(self) -> str:
+        if not self._is_default:
+            return f"Is {self._named} spelt right?"
+        centre = ", unless the API key ends in a wrong data centre (as -us6)" if self.service == "Mailchimp" else ""
+        return f"{self.address} is the default address: this machine's network or DNS does not answer{centre}."
 
     def _is_right(self) -> str:
         return f"Is the network up, and is {self._named} right?"
