@@ -49,7 +49,7 @@ def list_letters(
     everything: Annotated[bool, typer.Option("--all", help="Include closed ones.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON line per dead letter.")] = False,
 ) -> None:
-    """Lists open dead letters, oldest first; those of an earlier Ometria key or collection are marked."""
+    """Lists open dead letters, oldest first; those of an earlier key, address or collection are marked."""
     from mcimport.cli import read_state  # noqa: PLC0415 - other commands start without SQLite and rich
     from mcimport.state import dead_letters  # noqa: PLC0415 - as above
 

@@ -16,7 +16,7 @@ MEANINGS = {
     "3": "finished with dead letters: new ones, or older ones that were retried and failed again; `reconcile`: both "
     "sides differ",
     "4": "another mcimport is running for the client, and what was asked for by name (`--full`, `--since`, a replay, "
-    "`reconcile`) was not done",
+    "`reconcile`, `probe`, `forget`, `keys accept`) was not done",
     "130, 143": "stopped by Ctrl-C or SIGTERM; the next run resumes the rest",
 }
 _WORST_FIRST = (CTRL_C, SIGTERM, FAILED, USAGE, BUSY, DEAD_LETTERS, OK)

@@ -12,7 +12,7 @@ from mcimport.cli.help import LineGroup, epilog
 from mcimport.cli.options import load_settings
 from mcimport.cli.output import say, warn_root
 from mcimport.config import Client, Settings
-from mcimport.errors import ConfigError
+from mcimport.errors import ConfigError, names_client
 from mcimport.models.records import ListRow
 from mcimport.report.format import pluralize
 
@@ -45,22 +45,26 @@ def accept(
     settings = load_settings(context)
     chosen = _find_client(settings, client)
     chosen.ometria_key()
+    moving, bound = list[ListRow](), list[ListRow]()
     with read_state.open_if_exists(settings) as state:
         if state is None:
             return
         warn_root(settings.db_path)
-        destination = state.account_fingerprint(*chosen.ometria_access())
+        account = state.account_fingerprint(*chosen.ometria_access())
         with lock_client(settings.db_path, chosen.name):
-            moving = destinations.at_other_accounts(state, chosen.name, destination)
+            moving = destinations.at_other_accounts(state, chosen.name, account)
             if moving:
                 bound = [row for row in moving if runs.has_pushed(state, row.id)]
                 present = [row for row in bound if _is_present(chosen, row)]
                 _check_key(chosen, [] if unseen else present or bound)
-            moved = destinations.accept_key(state, chosen.name, destination)
-    if moved:
-        say(f"{chosen.name}: {pluralize(moved, 'list')} {'continues' if moved == 1 else 'continue'} with the new key")
+            destinations.accept_key(state, chosen.name, account)
+    synced = {row.list_key for row in moving if row in bound or row.sync_point is not None}
+    what = "key" if any(not destinations.is_same_key(row.destination, account) for row in moving) else "address"
+    if synced:
+        goes_on = f"{pluralize(len(synced), 'list')} {'continues' if len(synced) == 1 else 'continue'}"
+        say(f"{chosen.name}: {goes_on} with the new {what}")
     else:
-        say(f"{chosen.name}: nothing to accept: its lists already use this key, or were never synced")
+        say(f"{chosen.name}: nothing to accept: its lists already use this key and address, or were never synced")
 
 
 def _is_present(client: Client, row: ListRow) -> bool:
@@ -74,7 +78,7 @@ def _check_key(client: Client, bound: Sequence[ListRow]) -> None:
     from mcimport.services.http.shutdown import StopSignal  # noqa: PLC0415 - as above
     from mcimport.sync.destination import check_same_account  # noqa: PLC0415 - as above
 
-    with ConnectionPool(StopSignal()).open(client) as services:
+    with names_client(client.name), ConnectionPool(StopSignal()).open(client) as services:
         check_same_account(services, bound, client.name)
 
 

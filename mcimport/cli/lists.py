@@ -13,7 +13,7 @@ from mcimport.cli.exits import OK, of_error, worst
 from mcimport.cli.options import CLIENTS, load_settings
 from mcimport.cli.output import print_error, say
 from mcimport.config.schema import LIST_KEY
-from mcimport.errors import McimportError
+from mcimport.errors import McimportError, names_client
 from mcimport.report import former_names
 from mcimport.report.columns import Columns
 
@@ -64,7 +64,8 @@ def lists(
         if not asked:
             continue
         try:
-            rows += [row for row in _lists_of(clients, asked[0], synced) if row.client in chosen]
+            with names_client(", ".join(owner.name for owner in asked)):
+                rows += [row for row in _lists_of(clients, asked[0], synced) if row.client in chosen]
         except McimportError as error:
             codes.append(of_error(error))
             print_error(error)

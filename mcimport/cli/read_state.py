@@ -22,7 +22,7 @@ from mcimport.monitoring import overdue
 from mcimport.report import tables
 from mcimport.report.columns import Columns
 from mcimport.report.list_status import ListStatus
-from mcimport.services.destination import note, place_of
+from mcimport.services.destination import earlier, note, place_of
 from mcimport.state import (
     State,
     dead_letters,
@@ -43,7 +43,6 @@ RUNS_SHOWN = 24
 CURRENT = ""
 NO_STATE_FILE = "NO STATE FILE"
 NOT_CONFIGURED = "not configured"
-OTHER_DESTINATION = "earlier Ometria key or collection"
 UNKNOWN = "Ometria key not set here, so its account is unknown"
 
 
@@ -81,7 +80,7 @@ def list_status(settings: Settings, state: State, row: ListRow) -> str:
     if place is None:
         return UNKNOWN
     current = destinations.current(state, place)
-    return CURRENT if current is not None and current.id == row.id else OTHER_DESTINATION
+    return CURRENT if current is not None and current.id == row.id else earlier(place, row)
 
 
 def list_statuses(settings: Settings, state: State) -> Mapping[int, str]:
@@ -101,7 +100,7 @@ def moved_note(client: Client, list_key: str, state: State) -> str:
     """Returns what to do about a list that was only sent to an earlier destination; empty if it was never sent."""
     place = destination(client, list_key, state)
     former = None if place is None else destinations.bound_elsewhere(state, place)
-    return "" if place is None or former is None else note(place, former)
+    return "" if place is None or former is None else note(client, place, former)
 
 
 def report_lists(settings: Settings, state: State | None, now: int) -> Iterator[ListStatus]:
@@ -160,6 +159,7 @@ def _report_list(
         warnings=tuple(run_warnings.of_runs(noted)),
         probed_at=probe.probed_at if probe else None,
         probe_differs=probe.differs if probe else (),
+        is_configured=note != NOT_CONFIGURED,
     )
 
 

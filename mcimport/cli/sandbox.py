@@ -75,5 +75,4 @@ def demo(size: Annotated[int, typer.Option(min=2_000, help="Number of invented m
 
 
 def check_extra() -> None:
-    hint = "Install it in this project's folder with: pip install '.[sandbox]'"
-    require_extra("the sandbox", "sandbox", "starlette", "uvicorn", "httptools", "jsonschema_rs", hint=hint)
+    require_extra("the sandbox", "sandbox", "starlette", "uvicorn", "httptools", "jsonschema_rs")

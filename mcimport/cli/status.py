@@ -29,7 +29,7 @@ def status(
     A list needs attention if it is overdue, if its last run failed, if it has open dead letters, or if there is no
     state file.
 
-    Lists that are no longer configured, or of an earlier Ometria key or collection, are marked and do not count.
+    Lists that are no longer configured, or of an earlier key, address or collection, are marked and do not count.
     Neither do discarded dead letters: the note shows them until a full sync has read the list again.
     """
     from mcimport.cli import read_state  # noqa: PLC0415 - other commands start without SQLite and rich

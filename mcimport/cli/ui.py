@@ -22,8 +22,8 @@ def ui(
     port: Annotated[int, typer.Option(min=0, max=65_535, help="Port on loopback; 0 picks a free one.")] = PORT,
 ) -> None:
     """Shows the state file in the browser, read-only, until stopped: lists, runs, time ranges, dead letters."""
-    path, overdue = _state_file(context)
     require_extra("`mcimport ui`", "ui", "datasette", "datasette_dashboards")
+    path, overdue = _state_file(context)
     from mcimport.monitoring.ui.server import serve  # noqa: PLC0415 - an extra
     from mcimport.state import open_state  # noqa: PLC0415 - other commands start without it
 

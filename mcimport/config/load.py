@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -18,7 +18,7 @@ from mcimport.config import variables
 from mcimport.config.addresses import EngineSettings, NotifyUrlSource, base_address, require_https
 from mcimport.config.cross_checks import cross_check, merge_fields
 from mcimport.config.keys import KeySource
-from mcimport.config.messages import config_error, validate
+from mcimport.config.messages import config_error, place, validate
 from mcimport.config.places import current_folder, default_db, find_file, named_path, shown_path
 from mcimport.config.schema import ClientTable, File, MailchimpSettings, Notify, OmetriaSettings, Table
 from mcimport.config.settings import Client, Settings
@@ -214,11 +214,27 @@ def _from_table(name: str, table: ClientTable, file: File, context: _Context) ->
         fields=MappingProxyType(merge_fields(file.fields, table.fields) if table.fields else file.fields),
         mailchimp_source=context.key(name, "mailchimp_api_key", table.mailchimp_api_key),
         ometria_source=context.key(name, "ometria_api_key", table.ometria_api_key),
-        url_variables=frozenset(filter(context.environ.get, (variables.MAILCHIMP_URL, variables.OMETRIA_URL))),
+        set_at=MappingProxyType(dict(_set_at(name, table, file, context))),
         overdue=notify.overdue,
         healthcheck_source=_notify_url_source(name, "healthcheck_url", healthcheck, context),
         webhook_source=_notify_url_source(name, "webhook_url", notify, context),
     )
+
+
+def _set_at(name: str, table: ClientTable, file: File, context: _Context) -> Iterator[tuple[str, str]]:
+    """Yields what becomes `Client.set_at`."""
+    of_file = f"`ometria_api_key` in {place('clients', name)}"
+    yield "ometria_key", of_file if file.clients else variables.OMETRIA_API_KEY
+    for service, variable, own, shared in (
+        ("mailchimp", variables.MAILCHIMP_URL, table.mailchimp, file.mailchimp),
+        ("ometria", variables.OMETRIA_URL, table.ometria, file.ometria),
+    ):
+        if context.environ.get(variable):
+            yield f"{service}_url", variable
+        elif own.url:
+            yield f"{service}_url", f"`url` in {place('clients', name, service)}"
+        elif shared.url:
+            yield f"{service}_url", f"`url` in {place(service)}"
 
 
 def _notify_url_source(client: str, setting: str, table: Notify, context: _Context) -> NotifyUrlSource | None:

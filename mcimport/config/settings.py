@@ -39,7 +39,8 @@ class Client(Struct, frozen=True, kw_only=True):
     Attributes:
         any_list: the client came from the environment alone: `lists` is empty, and every list that is typed is its own.
         fields: only the merge tags that were configured.
-        url_variables: the environment variables that replace one of its addresses.
+        set_at: where the Ometria key and both addresses are set, in words for messages, by the method that returns it;
+            without an address that is the default.
         overdue: seconds after its sync point at which a list is overdue; None: see `state.rhythm`.
         healthcheck_source: the client's own, notified of this client alone.
         webhook_source: the client's own, else the shared one.
@@ -56,7 +57,7 @@ class Client(Struct, frozen=True, kw_only=True):
     fields: Mapping[str, str]
     mailchimp_source: KeySource
     ometria_source: KeySource
-    url_variables: frozenset[str] = frozenset()
+    set_at: Mapping[str, str]
     overdue: int | None
     healthcheck_source: NotifyUrlSource | None
     webhook_source: NotifyUrlSource | None

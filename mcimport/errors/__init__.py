@@ -26,6 +26,9 @@ the next command to type, or what to look at.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class McimportError(Exception):
     """Says in one or two lines what went wrong, and in `hint`, which may be empty, what to do next."""
@@ -119,3 +122,13 @@ class UnknownListError(FatalError):
 
 class ServiceDownError(ServiceError):
     """So much failed in a row, with nothing pushed in between, that the service, or the way to it, must be down."""
+
+
+@contextmanager
+def names_client(client: str) -> Iterator[None]:
+    """Puts the client in front of the message of a service's error, which does not say whose key failed."""
+    try:
+        yield
+    except ServiceError as error:
+        error.args = (f"{client}: {error}",)
+        raise

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
+import sys
 import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -58,13 +60,19 @@ def check_files_left() -> None:
         raise
 
 
-def require_extra(feature: str, extra: str, *modules: str, hint: str = "") -> None:
+def require_extra(feature: str, extra: str, *modules: str) -> None:
     """Raises ConfigError, with what to install in its hint, where a module of the extra is missing."""
     if any(find_spec(module) is None for module in modules):
         raise ConfigError(
             f"{feature} needs the {extra} extra, which is not installed",
-            hint=hint or f"Install it with: pip install 'mcimport[{extra}]'",
+            hint=f"In mcimport's source folder: {pip()} install --constraint constraints.txt '.[{extra}]'",
         )
+
+
+def pip() -> str:
+    """Returns the command that installs packages where this program runs: another pip would install them elsewhere."""
+    program = Path(sys.prefix, "bin", "pip")
+    return shlex.quote(str(program)) if program.exists() else f"{shlex.quote(sys.executable)} -m pip"
 
 
 def raise_file_limit() -> None:

@@ -86,8 +86,9 @@ def _send(source: NotifyUrlSource, posts: Mapping[str, Callable[[], None]]) -> I
 def _documents(client: Client) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yields a failure of each kind, and a recovery; each with its name."""
     events: list[tuple[Event, Kind]] = [("failure", kind) for kind in get_args(Kind)]
-    result = ListResult(client.name, client.lists[0] if client.lists else _NO_LIST, "failed")
+    list_key = client.lists[0] if client.lists else _NO_LIST
     for event, kind in [*events, ("recovery", "failed")]:
+        result = ListResult(client.name, list_key, "failed" if event == "failure" else "completed")
         found = Trouble(kind, _WORDS, (_WORDS,), "`mcimport status` shows how the lists are.")
         document = make_document(event, result, found, int(time.time()), [])
         yield f"{event}: {kind}", {**document, "text": f"TEST. {document['text']}", "test": True}

@@ -14,7 +14,7 @@ from mcimport.models.results import Comparison, ListResult
 from mcimport.monitoring.overdue import ListAge
 from mcimport.report.format import moment_utc, pluralize
 from mcimport.report.reconcile_summary import list_command, missing_text, numbers, verdict
-from mcimport.report.summary import dead_letter_count
+from mcimport.report.summary import dead_letter_count, unnamed
 from mcimport.state import lists
 
 # "reconcile_failed": a sync that goes well does not make up for a comparison that failed, nor the other way round.
@@ -27,7 +27,7 @@ class Trouble(Struct, frozen=True):
     """Holds one kind of trouble with one list.
 
     Attributes:
-        words: what is wrong, for people.
+        words: what is wrong, for people, to whom the client is named beside it.
         reasons: a notification is sent when these change, apart from the numbers in them.
         next: what to do about it; may be empty.
         since: when it began, seconds, UTC; None: when it was seen.
@@ -49,7 +49,7 @@ def of_result(result: ListResult) -> Iterator[Trouble]:
     if error is not None and not isinstance(error, BusyError | InterruptedRunError):
         kind = failing_kind(result.runs[-1]) if result.runs else "failed"
         hint = error.hint or "`mcimport status` and `mcimport check` show more."
-        yield Trouble(kind, str(error), (str(error),), hint)
+        yield Trouble(kind, unnamed(result), (str(error),), hint)
     if result.dead_letters:
         hint = "`mcimport dlq list` shows them, `mcimport dlq replay` tries again."
         yield Trouble("dead_letters", dead_letter_count(result), result.affected.reasons, hint)
@@ -82,7 +82,7 @@ def of_age(age: ListAge, result: ListResult) -> Trouble:
     words = f"the sync point has not moved since {moment_utc(age.since)}"
     if age.sync_point is None:
         words = "no sync of the list to its current Ometria account was ever completed"
-    why = f": {result.error}" if result.error is not None else ""
+    why = f": {unnamed(result)}" if result.error is not None else ""
     hint = f"Does cron still run it? `mcimport status` shows more; `mcimport sync {age.list_key}` imports it now."
     return Trouble("overdue", f"{words}{why}", ("overdue",), hint, age.overdue_at)
 

@@ -7,7 +7,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import Any, get_args
 
 from msgspec.structs import replace
 
@@ -55,27 +55,28 @@ class Webhook:
     def overdue_changes(self, results: Sequence[ListResult]) -> dict[str, list[Change]]:
         """Returns by client the lists that became overdue or are no longer so, whichever of them this call was about.
 
-        Of perhaps thousands of clients, few have such a list.
+        All trouble with a list that has left the settings is over. Of perhaps thousands of clients, few have such a
+        list.
         """
         now, done = int(time.time()), {(result.client, result.list_key): result for result in results}
         changes: dict[str, list[Change]] = defaultdict(list)
         with suppress(StateError), open_state(self._settings.db_path, create=False) as state:
-            notified = troubles.lists_with(state, "overdue")
+            notified = troubles.by_list(state)
             for client in self._settings.clients.values():
                 for age in overdue.list_ages(self._settings, state, client, now):
-                    began = notified.pop((client.name, age.list_key), None)
+                    began = notified.pop((client.name, age.list_key), {}).get("overdue")
                     if client.webhook_source and _is_news(age, began):
                         result = done.get((client.name, age.list_key)) or _not_worked_on(state, client, age)
                         found = [trouble.of_age(age, result)] if age.is_overdue else []
                         over = [] if found else [Trouble("overdue", f"synced to {moment_utc(age.since)}", ())]
                         changes[client.name].append((client.webhook_source, result, found, over))
-            for name, key in sorted(notified):
-                owner = self._settings.clients.get(name)
+            for name, key in sorted(notified.keys() - done.keys()):
+                owner, kinds = self._settings.clients.get(name), notified[name, key]
                 if owner and owner.webhook_source:
-                    over = [Trouble("overdue", "the list is no longer configured", ())]
+                    over = [Trouble(kind, "the list is no longer configured", ()) for kind in get_args(Kind)]
                     changes[name].append((owner.webhook_source, ListResult(name, key, "not begun"), [], over))
-                else:
-                    troubles.end(state, name, key, "overdue")  # no client with that list has a webhook any more
+                elif owner or "overdue" in kinds:
+                    _end_untold(state, name, key, kinds if owner else ["overdue"])
         return changes
 
     def notify_overdue(self, changes: Sequence[Change]) -> None:
@@ -86,8 +87,8 @@ class Webhook:
         result = pending[0]
         known = troubles.open_troubles(state, result.client, result.list_key)
         over, now = [], []
-        if result.runs:
-            row = lists.by_id(state, result.runs[-1].list_id)
+        row = lists.find_by_id(state, result.runs[-1].list_id) if result.runs else None
+        if row is not None:
             over = list(_recoveries(state, result, row, known))
             result = _with_remembered(state, result, row, known)
             if "differ" not in known and result.comparison is None:
@@ -112,6 +113,12 @@ class Webhook:
                 since = notified.since if notified else found.since or int(time.time())
                 self._post(source, make_document("failure", result, found, since, lasting))
                 troubles.begin(state, *place, found.kind, found.reasons, since)
+
+
+def _end_untold(state: State, client: str, list_key: str, kinds: Iterable[str]) -> None:
+    """Ends trouble of which no webhook can be told. (The rest of a client that was renamed goes to its new name.)"""
+    for kind in kinds:
+        troubles.end(state, client, list_key, kind)
 
 
 def _is_news(age: overdue.ListAge, began: int | None) -> bool:

@@ -31,6 +31,7 @@ class ListStatus(Struct, frozen=True):
         runs: the latest runs, newest first.
         discarded: the members of dead letters that were discarded since the last completed full sync.
         note: what is different with the list; may be empty.
+        is_configured: the list is in the settings.
         warnings: the warnings of these runs, newest first, each once, whatever its numbers.
         is_overdue: the sync point, or the first run while there is none, is older than the client allows.
         is_current: the list is synced to this destination now, as far as is known, so dead letters and age count.
@@ -58,6 +59,7 @@ class ListStatus(Struct, frozen=True):
     probed_at: int | None = None
     probe_differs: tuple[str, ...] = ()
     has_state: bool = True
+    is_configured: bool = True
 
     @property
     def needs_attention(self) -> bool:
@@ -120,7 +122,7 @@ def _notes(list_status: ListStatus, now: int) -> Iterator[str]:
     if list_status.is_overdue and list_status.is_current:
         yield "OVERDUE"
     if list_status.note:
-        yield list_status.note
+        yield f"{list_status.note}{_forget(list_status)}"
     if list_status.discarded.letters:
         yield f"{_discarded(list_status.discarded)} discarded"
     if last and last.status == "failed" and last.error:
@@ -134,6 +136,12 @@ def _notes(list_status: ListStatus, now: int) -> Iterator[str]:
         yield f"{ARCHIVED_LEFT}: {mend_command(list_status.list_key)}"
     if list_status.reconciled_at is not None:
         yield f"{compared_text(list_status.reconciled)} {age(now - list_status.reconciled_at)} ago"
+
+
+def _forget(list_status: ListStatus) -> str:
+    """Returns how to remove what is recorded of a list that is not in the settings; empty for one that is."""
+    command = f"mcimport forget {list_status.client} --list {list_status.list_key}"
+    return "" if list_status.is_configured else f": `{command}` removes what is recorded of it"
 
 
 def _discarded(found: Affected) -> str:

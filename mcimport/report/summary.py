@@ -157,7 +157,7 @@ def error_lines(result: ListResult) -> list[str]:
     advice = " ".join(_next(result))
     if isinstance(result.error, InterruptedRunError):
         return [f"{title(result)}: {_ending(result)}. {advice}".rstrip()] if result.runs else []
-    lines = [f"{title(result)}: {verdict(result)}: {_unnamed(result)}", *([f"  {advice}"] if advice else [])]
+    lines = [f"{title(result)}: {verdict(result)}: {unnamed(result)}", *([f"  {advice}"] if advice else [])]
     return [*lines, *news]
 
 
@@ -195,7 +195,7 @@ def _differing(result: ListResult) -> list[str]:
     return comparison_lines(title(result), found) if found is not None and (found.left or found.mended) else []
 
 
-def _unnamed(result: ListResult) -> str:
+def unnamed(result: ListResult) -> str:
     """Returns the error without the client's name, with which the line already begins."""
     return str(result.error).removeprefix("client ").removeprefix(f"{result.client}: ")
 
@@ -283,7 +283,7 @@ def dead_letter_count(result: ListResult) -> str:
 def _failure(result: ListResult) -> list[str]:
     if result.error is None or isinstance(result.error, BusyError):
         return []
-    words = [] if isinstance(result.error, InterruptedRunError) else [_unnamed(result)]
+    words = [] if isinstance(result.error, InterruptedRunError) else [unnamed(result)]
     return [*words, *_next(result)]
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from pydantic import SecretStr
 
-from mcimport.config import Client, data_centre, variables
+from mcimport.config import Client, data_centre
 from mcimport.errors import ConfigError
 from mcimport.services.account_limits import AccountLimits
 from mcimport.services.http.client import HttpClient
@@ -164,7 +164,7 @@ class ConnectionPool:
             timeout=client.mailchimp.timeout,
             trace=trace,
             may_send=self.may_send,
-            variable=_if_set(client, variables.MAILCHIMP_URL),
+            setting=client.set_at.get("mailchimp_url", ""),
         )
         with self._lock:
             account = client.mailchimp.account or key.get_secret_value()
@@ -184,7 +184,7 @@ class ConnectionPool:
             timeout=client.ometria.timeout,
             trace=trace,
             may_send=self.may_send,
-            variable=_if_set(client, variables.OMETRIA_URL),
+            setting=client.set_at.get("ometria_url", ""),
         )
         policy = RetryPolicy(stop, client.retry.retries, client.retry.wait, self.busy_for)
         pushes, reads = self._limiters(client)
@@ -198,10 +198,6 @@ class ConnectionPool:
         with self._lock:
             pushes = self._pushes.get(account, settings.requests_per_second)
             return pushes, self._reads.get(account, settings.reads_per_second)
-
-
-def _if_set(client: Client, variable: str) -> str:
-    return variable if variable in client.url_variables else ""
 
 
 def _authorization(client: Client, key: SecretStr) -> str:

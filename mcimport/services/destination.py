@@ -25,20 +25,32 @@ def moved(place: Destination, former: ListRow) -> str:
     return f"{synced} with a different Ometria API key"
 
 
-def ways_on(place: Destination, former: ListRow) -> str:
-    """Names the commands by which an operator says what the change means."""
+def ways_on(client: Client, place: Destination, former: ListRow) -> str:
+    """Names the setting to put back, and the commands by which an operator says what the change means."""
     anew = f"`mcimport sync --full {place.list_key}` sends all members there"
     change = what_changed(place, former)
     if change == "collection":
         mistake = f'By mistake? Set collection = "{former.collection}" again.'
         return f"New collection? {anew}; the old one then gets no more opt-outs. {mistake}"
-    return f"New account? {anew}. Same account, new {change}? `mcimport keys accept {place.client}`."
+    mistake = f"By mistake? Put {_setting(client, change)} back as it was."
+    return f"New account? {anew}. Same account, new {change}? `mcimport keys accept {place.client}`. {mistake}"
 
 
-def note(place: Destination, former: ListRow) -> str:
-    """Says in short, for a table, what changed and which commands there are."""
+def note(client: Client, place: Destination, former: ListRow) -> str:
+    """Says in short, for a table, what changed, which setting to put back, and which commands there are."""
     change = what_changed(place, former)
     if change == "collection":
         return f'its collection changed: set "{former.collection}" again, or `mcimport sync --full {place.list_key}`'
     ways = f"`mcimport keys accept {place.client}`, or `mcimport sync --full {place.list_key}`"
-    return f"its Ometria {change} changed: {ways}"
+    return f"its Ometria {change} changed: put {_setting(client, change)} back, {ways}"
+
+
+def earlier(place: Destination, former: ListRow) -> str:
+    """Says in a few words, for a table, at which other destination `former` is."""
+    change = what_changed(place, former)
+    return "earlier collection" if change == "collection" else f"earlier Ometria {change}"
+
+
+def _setting(client: Client, change: str) -> str:
+    """Returns where the key or the address is set; of an address that is the default, where it may have been."""
+    return client.set_at["ometria_key"] if change == "key" else client.set_at.get("ometria_url", "`url` in [ometria]")

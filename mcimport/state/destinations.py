@@ -44,6 +44,10 @@ def key_fingerprint(destination: str) -> str:
     return destination.partition("@")[0]
 
 
+def is_same_key(account: str, other: str) -> bool:
+    return key_fingerprint(account) == key_fingerprint(other)
+
+
 def find(state: State, destination: Destination) -> ListRow | None:
     here = f"client = ?1 AND {_IS_THERE} ORDER BY length(destination) DESC"
     return find_first(state, ListRow, here, destination.parameters)
@@ -67,8 +71,7 @@ def what_changed(destination: Destination, former: ListRow) -> str:
     """Returns in what `former` differs from the destination: "collection", "address" or "key"."""
     if former.destination in destination.accounts:
         return "collection"
-    is_same_key = key_fingerprint(former.destination) == destination.accounts[1]
-    return "address" if is_same_key else "key"
+    return "address" if is_same_key(former.destination, destination.account) else "key"
 
 
 def get_or_create(state: State, destination: Destination) -> ListRow:

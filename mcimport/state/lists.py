@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from mcimport.models import Outcome, Sweep
 from mcimport.models.records import ListRow, Run
 from mcimport.state.database import State
-from mcimport.state.row_mapping import find_all, text
+from mcimport.state.row_mapping import find_all, find_first, text
 
 SWEEP_COLUMNS: dict[Sweep, str] = {"listed": "listed_from", "archived": "archived_from"}
 MAX_PERMISSIONS = 100  # texts stored for one list; its owner writes a few
@@ -30,6 +30,11 @@ def synced(state: State) -> set[tuple[str, str]]:
 def by_id(state: State, list_id: int) -> ListRow:
     (row,) = find_all(state, ListRow, "id = ?", [list_id])
     return row
+
+
+def find_by_id(state: State, list_id: int) -> ListRow | None:
+    """Returns the row; None where the list was forgotten meanwhile."""
+    return find_first(state, ListRow, "id = ?", [list_id])
 
 
 def record_first_attempt(state: State, list_id: int, moment: int, new_since: int) -> None:

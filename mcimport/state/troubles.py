@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Iterable
 
 from msgspec import Struct
@@ -34,10 +35,14 @@ def open_troubles(state: State, client: str, list_key: str) -> dict[str, OpenTro
     return {kind: OpenTrouble(epoch(since) or 0, frozenset(json.loads(reasons))) for kind, since, reasons in rows}
 
 
-def lists_with(state: State, kind: str) -> dict[tuple[str, str], int]:
-    """Returns when each open trouble of a kind began, in epoch seconds, by client and list."""
-    rows = state.rows("SELECT client, list_key, since FROM troubles WHERE kind = ?", [kind])
-    return {(client, key): epoch(since) or 0 for client, key, since in rows}
+def by_list(state: State) -> dict[tuple[str, str], dict[str, int]]:
+    """Returns when each open trouble began, in epoch seconds, by client and list, and by kind."""
+    found: defaultdict[tuple[str, str], dict[str, int]] = defaultdict(dict)
+    for client, key, kind, since in state.rows(
+        "SELECT client, list_key, kind, min(since) FROM troubles GROUP BY 1, 2, 3"
+    ):
+        found[client, key][kind] = epoch(since) or 0
+    return found
 
 
 def begin(state: State, client: str, list_key: str, kind: str, reasons: Iterable[str], moment: int) -> None:

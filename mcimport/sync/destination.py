@@ -45,7 +45,7 @@ def resolve_list(state: State, client: Client, list_key: str, *, new_destination
     if known is None and former is None and (other := destinations.of_renamed_client(state, place)):
         adopt_renamed_client(state, other, client.name)
     if known is None and former is not None and not new_destination:
-        raise ConfigError(f"{client.name}: {moved(place, former)}", hint=ways_on(place, former))
+        raise ConfigError(f"{client.name}: {moved(place, former)}", hint=ways_on(client, place, former))
     return destinations.get_or_create(state, place)
 
 
@@ -75,7 +75,7 @@ def check_same_account(services: ClientServices, rows: Sequence[ListRow], client
     for row in rows:
         if not contacts_held(services.mailchimp, services.contacts, row.list_key, row.collection, ()):
             raise ConfigError(
-                f"{client}: the account of the new Ometria API key holds no contacts of list {row.list_key}",
+                f"{client}: the Ometria account of this key and address holds no contacts of list {row.list_key}",
                 hint=f"New account? `mcimport sync --full {row.list_key}` sends all members there. Same account, but it"
                 f" was emptied? `mcimport keys accept {client} --unseen`.",
             )

@@ -9,6 +9,9 @@ import passing
 import pytest
 from conftest import CONFIG, CommandResult, Importer, MakeImporter
 
+from mcimport.cli import exits
+from mcimport.state import lock_client
+
 
 def refused(importer: Importer, result: CommandResult, code: int, *words: str) -> None:
     """One or two lines that hold the words, no traceback, no key, and nothing pushed."""
@@ -205,3 +208,16 @@ def test_a_value_that_does_not_fit_its_option_is_2_in_plain_words(
     assert (result.code, words in result.err) == (2, True), result.err
     assert "Input should" not in result.err
     assert "Value error" not in result.err
+
+
+@pytest.mark.parametrize("command", ["probe", "reconcile", "forget", "keys accept"])
+def test_each_command_that_a_busy_client_keeps_from_its_work_ends_with_4_as_the_table_says(
+    make_importer: MakeImporter, command: str
+) -> None:
+    """It was asked for by name, and was not done."""
+    importer = make_importer(size=5)
+    assert importer("sync").code == 0
+    what = {"forget": ["acme", "--yes"], "keys accept": ["acme"]}.get(command, [importer.sandbox.list_key])
+    with lock_client(importer.db, "acme"):
+        assert importer(*command.split(), *what).code == exits.BUSY
+    assert f"`{command}`" in exits.MEANINGS[str(exits.BUSY)]

@@ -59,14 +59,26 @@ def test_with_the_two_variables_every_list_is_ones_own(make_importer: MakeImport
 
 
 def test_a_key_that_is_refused_costs_no_other_client_its_lists(make_importer: MakeImporter) -> None:
-    """The error names the client's key and no more; the exit code tells."""
+    """The error names the client whose key it is, and no more; the exit code tells."""
     importer = make_importer(size=0)
     clients = configure_clients(importer, ["one", "two"], size=5)
     importer.config.write_text(importer.config.read_text().replace(clients["one"]["mailchimp_key"], "0" * 32 + "-us6"))
     result = importer("lists")
     assert result.code == 1
     assert clients["two"]["list_key"] in result.out
-    assert "401" in result.err
+    assert "one: Mailchimp answered 401" in result.err
+    assert "two" not in result.err
+
+
+def test_a_key_that_several_clients_share_is_refused_in_the_name_of_each(make_importer: MakeImporter) -> None:
+    """It is asked once, and whoever has it has to mend it."""
+    importer = make_importer(size=0)
+    clients = configure_clients(importer, ["one", "two"], size=5)
+    text = importer.config.read_text()
+    for values in clients.values():
+        text = text.replace(values["mailchimp_key"], "0" * 32 + "-us6")
+    importer.config.write_text(text)
+    assert importer("lists").err.count("one, two: Mailchimp answered 401") == 1
 
 
 def test_a_list_of_another_client_is_never_suggested_to_one_that_shares_the_key(make_importer: MakeImporter) -> None:

@@ -54,7 +54,7 @@ def test_status_runs_and_dead_letters_fit_and_show_what_matters(
     facts = {
         ("status",): ["acme", key, point, "failed", "3", "it does not accept the API key"],
         ("runs", "list"): ["acme", key, "failed", "completed", "it does not accept the API key"],
-        ("dlq", "list"): ["acme", key, "open", "unusable address", "earlier Ometria key or collection"],
+        ("dlq", "list"): ["acme", key, "open", "unusable address", "earlier collection"],
         ("runs", "show", "1"): ["acme", key, "completed", "Mailchimp answered 500"],
         ("dlq", "show", "1"): ["acme", key, "open", "mcimport dlq discard 1"],
         ("check", "--offline"): ["acme", "Ometria key", "not tested, because of --offline"],

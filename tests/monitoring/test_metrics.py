@@ -138,4 +138,4 @@ def test_without_the_extra_it_says_what_to_install(make_importer: MakeImporter) 
             [sys.executable, "-c", program, *importer.command("sync")[3:]], capture_output=True, text=True, check=False
         )
         assert result.returncode == code, result.stderr
-        assert ("mcimport[metrics]" in result.stderr) is (code == 2)
+        assert ("'.[metrics]'" in result.stderr) is (code == 2)

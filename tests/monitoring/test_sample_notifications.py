@@ -30,6 +30,7 @@ def test_every_kind_is_sent_to_every_address_and_marked_as_a_test(
     assert all("test" in text for _, text in receiver.received[:3])
     kinds = [(document["event"], document["kind"]) for document in receiver.documents]
     assert kinds == [*(("failure", kind) for kind in get_args(Kind)), ("recovery", "failed")]
+    assert [document["status"] for document in receiver.documents] == [*["failed"] * len(get_args(Kind)), "completed"]
     for document in receiver.documents:
         assert document["test"] is True
         assert document["text"].startswith("TEST. ")

@@ -297,6 +297,39 @@ def test_a_list_that_leaves_the_settings_is_overdue_no_more(
     assert receiver.documents[1]["reason"] == "the list is no longer configured"
 
 
+def test_the_trouble_of_a_mistyped_list_ends_when_it_is_corrected(
+    make_importer: MakeImporter, receiver: WebhookReceiver
+) -> None:
+    """No sync of it can ever complete."""
+    importer = telling(make_importer, receiver)
+    right = importer.config.read_text()
+    importer.config.write_text(right.replace(importer.sandbox.list_key, "ffffffffff"))
+    for _ in range(2):
+        assert importer("sync").code == 1
+    importer.config.write_text(right)
+    for _ in range(2):
+        assert importer("sync").code == 0
+    assert [(one["list_key"], one["event"], one["kind"]) for one in receiver.documents] == [
+        ("ffffffffff", event, "failed") for event in ("failure", "recovery")
+    ]
+    assert receiver.documents[1]["reason"] == "the list is no longer configured"
+
+
+def test_the_trouble_of_a_list_that_only_its_command_names_is_told_once(
+    make_importer: MakeImporter, receiver: WebhookReceiver
+) -> None:
+    """Without clients in the file any list may be named: while it is, its trouble lasts."""
+    importer = make_importer()
+    importer.config.write_text(f'[notify]\nwebhook_url = "{receiver.url}/hook"\n')
+    environment = {**importer.variables, "MCIMPORT_CONFIG": str(importer.config)}
+    for _ in range(2):
+        result = importer.in_a_process("sync", "ffffffffff", environment=environment, bare=True)
+        assert (result.code, "notification" in result.err) == (1, False)
+    assert heard(receiver) == [("failure", "failed")]
+    importer.in_a_process("sync", importer.sandbox.list_key, environment=environment, bare=True)
+    assert heard(receiver)[1:] == [("recovery", "failed")]
+
+
 def test_a_list_whose_client_leaves_the_settings_is_overdue_no_more(
     make_importer: MakeImporter, receiver: WebhookReceiver
 ) -> None:

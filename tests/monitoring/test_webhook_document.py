@@ -39,6 +39,22 @@ def test_a_failure_and_its_end_are_told_in_a_few_words(make_importer: MakeImport
     assert recovery["text"].startswith(f"mcimport: Resolved: the sync of {where} works again.\nIt began at ")
 
 
+def test_a_client_is_named_once(make_importer: MakeImporter, receiver: WebhookReceiver) -> None:
+    """Whatever the error says of it, in the chat and in the health check."""
+    importer = make_importer(size=5)
+    assert importer("sync").code == 0
+    addresses = f'[notify]\nhealthcheck_url = "{receiver.url}/ping"\nwebhook_url = "{receiver.url}/hook"\n\n'
+    for key in ("env:NOT_SET", "e" * 32):
+        importer.configure(addresses + CONFIG, ometria_key=key)
+        assert importer("sync").code == 2
+    texts = [document["text"] for document in receiver.documents]
+    pings = [text for path, text in receiver.received if path.startswith("/ping/fail")]
+    assert "of acme failed: ometria_api_key: the variable NOT_SET is not set" in texts[0]
+    assert "with a different Ometria API key" in texts[1]
+    sentences = [text.splitlines()[0] for text in [*texts, *pings]]
+    assert {sentence.count("acme") for sentence in sentences} == {1}
+
+
 @pytest.mark.parametrize("event", get_args(Event))
 @pytest.mark.parametrize("kind", get_args(Kind))
 def test_every_kind_has_a_text_that_names_the_list(event: Event, kind: Kind) -> None:

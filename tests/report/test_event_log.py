@@ -5,13 +5,23 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import CONFIG, CommandResult, Importer, MakeImporter, configure_clients
 from test_house import leaks
 
+from mcimport import monitoring
 from mcimport.services.http.request_log import without_personal_data
+
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00")
+LOGFMT = ("--log-format", "logfmt")
+
+
+def logfmt(line: str) -> dict[str, str]:
+    """The names and values of a line, in their order."""
+    return {name: value for name, _, value in (word.partition("=") for word in shlex.split(line))}
 
 
 def events(result: CommandResult) -> list[dict[str, Any]]:
@@ -36,7 +46,7 @@ def test_each_event_is_a_line_of_json_with_its_run_and_list(make_importer: MakeI
     told = events(result)
     assert {one["event"] for one in told} >= {"planned", "page", "dead letter", "completed"}
     for one in told:
-        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00", one["time"])
+        assert TIME.fullmatch(one["time"])
         assert (one["client"], one["list_key"], one["run_id"]) == ("acme", importer.sandbox.list_key, 1)
         assert one["level"] in ("info", "warning", "error")
         assert ("window" in one) is (one["event"] in ("page", "dead letter"))
@@ -47,10 +57,19 @@ def test_each_event_is_a_line_of_json_with_its_run_and_list(make_importer: MakeI
 def test_logfmt_is_the_same_in_another_spelling(make_importer: MakeImporter) -> None:
     """Time, level and event first, so that a person finds them, too."""
     importer = wild(make_importer)
-    result = importer("sync", "--log-format", "logfmt")
-    for line in result.err.splitlines():
-        pairs = [word.partition("=") for word in shlex.split(line)]
-        assert [name for name, _, _ in pairs[:6]] == ["time", "level", "event", "client", "list_key", "run_id"]
+    for line in importer("sync", *LOGFMT).err.splitlines():
+        assert [*logfmt(line)][:6] == ["time", "level", "event", "client", "list_key", "run_id"]
+
+
+def test_the_lines_that_the_page_shows_have_the_names_and_times_of_real_ones(make_importer: MakeImporter) -> None:
+    """Whoever writes a parser by the sample finds in the log what it looks for."""
+    page = Path(monitoring.__file__).with_name("README.md").read_text(encoding="utf-8")
+    shown = [logfmt(line) for line in page.splitlines() if line.startswith("time=")]
+    found = {one["event"]: one for one in map(logfmt, wild(make_importer)("sync", *LOGFMT).err.splitlines())}
+    assert [one["event"] for one in shown] == ["page", "dead letter"]
+    for one in shown:
+        assert [*one] == [*found[one["event"]]]
+        assert TIME.fullmatch(one["time"])
 
 
 def test_requests_are_told_on_demand_with_their_run_and_window(make_importer: MakeImporter) -> None:

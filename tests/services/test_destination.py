@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
+
 import pytest
 from conftest import CONFIG, Importer, MakeImporter, expected_ids, imported_ids
 from passing import time_passes
@@ -94,9 +97,53 @@ def test_the_address_is_a_part_of_the_destination(make_importer: MakeImporter) -
         assert "mcimport keys accept acme" in result.err
     assert importer.sandbox.requests == []
     assert "to a different Ometria address" in importer("check", "--offline").out
-    assert "its Ometria address changed" in importer("status").out
+    shown = importer("status").out
+    assert "its Ometria address changed: put `url` in [clients.acme.ometria] back" in shown
+    assert "earlier Ometria address" in shown
     result = importer("sync", "--full", "1a2d7ebf82", "--json")
     assert (result.code, result.line["contacts_pushed"]) == (0, len(expected_ids(importer)))
+
+
+def in_shared_table(text: str) -> str:
+    """The client's own address of Ometria is a mistaken one for all clients."""
+    address = re.search('ometria.url = "(.*)"', text)
+    assert address is not None
+    shared = f'[ometria]\nallow_http = true\nurl = "{address[1].replace("127.0.0.1", "localhost")}"\n\n'
+    return shared + text.replace(address[0], "")
+
+
+@pytest.mark.parametrize(
+    ("change", "setting"),
+    [
+        (lambda text: text.replace("127.0.0.1", "localhost"), "`url` in [clients.acme.ometria]"),
+        (in_shared_table, "`url` in [ometria]"),
+        (lambda text: re.sub("ometria.url.*", "", text), "`url` in [ometria]"),
+        (
+            lambda text: re.sub("ometria_api_key.*", f'ometria_api_key = "{OTHER}"', text),
+            "`ometria_api_key` in [clients.acme]",
+        ),
+    ],
+    ids=["the client's table", "the shared table", "the default", "the key"],
+)
+def test_a_mistake_is_put_back_where_it_was_made(
+    make_importer: MakeImporter, change: Callable[[str], str], setting: str
+) -> None:
+    """The hint names the setting in its table; once it is as it was, the sync goes on."""
+    importer = make_importer(size=10)
+    importer("sync")
+    before = importer.config.read_text()
+    importer.config.write_text(change(before))
+    assert f"By mistake? Put {setting} back as it was." in importer("sync").err
+    importer.config.write_text(before)
+    assert importer("sync", "--json").line["kind"] == "incremental"
+
+
+def test_a_mistaken_variable_is_named(make_importer: MakeImporter) -> None:
+    """It replaces the address of every table, so that is where to look."""
+    importer = make_importer(size=10)
+    importer("sync")
+    result = importer.in_a_process("sync", environment={"MCIMPORT_OMETRIA_URL": other_address(importer)})
+    assert "By mistake? Put MCIMPORT_OMETRIA_URL back as it was." in result.err
 
 
 def test_an_address_of_the_same_account_is_accepted_as_a_renewed_key_is(make_importer: MakeImporter) -> None:
@@ -104,8 +151,18 @@ def test_an_address_of_the_same_account_is_accepted_as_a_renewed_key_is(make_imp
     importer = make_importer(size=10)
     importer("sync")
     importer.configure(ometria_url=other_address(importer))
-    assert importer("keys", "accept", "acme").code == 0
+    result = importer("keys", "accept", "acme")
+    assert (result.code, result.err) == (0, "acme: 1 list continues with the new address\n")
     assert importer("sync", "--json").line["kind"] == "incremental"
+
+
+def test_a_list_that_was_never_synced_is_none_of_those_that_continue(make_importer: MakeImporter) -> None:
+    """Its id was mistyped, so it was tried and no more."""
+    importer = make_importer(size=10)
+    importer.configure(CONFIG.replace('lists = ["{list_key}"]', 'lists = ["{list_key}", "ffffffffff"]'))
+    assert importer("sync").code == 1
+    importer.configure(ometria_url=other_address(importer))
+    assert importer("keys", "accept", "acme").err == "acme: 1 list continues with the new address\n"
 
 
 def test_a_slash_at_the_end_of_the_address_is_no_other_address(make_importer: MakeImporter) -> None:
@@ -153,7 +210,9 @@ def test_a_dead_key_is_not_accepted(make_importer: MakeImporter) -> None:
     importer = make_importer(size=10)
     importer("sync")
     importer.configure(ometria_key=WRONG)
-    assert "the API key has no right to do this" in refused(importer)
+    said = refused(importer)
+    assert "the API key has no right to do this" in said
+    assert "acme: Ometria answered 403" in said
     assert "the API key has no right to do this" in refused(importer, "--unseen")
 
 

@@ -44,12 +44,12 @@ class CheckedContacts(Struct, frozen=True):
 
     Attributes:
         absent: ids of contacts that Ometria does not hold.
-        unknown: how many are sent as NOT_SPECIFIED though it could not be looked up what Ometria holds.
+        unknown: ids of those to be sent as NOT_SPECIFIED though it could not be looked up what Ometria holds.
     """
 
     contacts: tuple[Contact, ...]
     absent: frozenset[str] = frozenset()
-    unknown: int = 0
+    unknown: frozenset[str] = frozenset()
     asked: LookUps = field(default_factory=LookUps)
 
 
@@ -100,11 +100,11 @@ class HeldLookups:
             found = dict(zip((contact.id for contact in open_), pool.map(self._counted, open_), strict=True))
         seen = {contact_id: sight for contact_id, (sight, _) in found.items()}
         asked = Counter(contact.marketing_optin for contact in open_ if found[contact.id][1])
-        unknown = Counter(contact.marketing_optin for contact in open_ if seen[contact.id] == "unknown")
+        neither = [contact.id for contact in open_ if contact.marketing_optin == "NOT_SPECIFIED"]
         return CheckedContacts(
             tuple(_allowed(contact, seen[contact.id]) if contact.id in seen else contact for contact in contacts),
             absent=frozenset(contact_id for contact_id, sight in seen.items() if sight == "absent"),
-            unknown=unknown["NOT_SPECIFIED"],
+            unknown=frozenset(contact_id for contact_id in neither if seen[contact_id] == "unknown"),
             asked=LookUps(asked["NOT_SPECIFIED"], asked["EXPLICITLY_OPTEDOUT"]),
         )
 

@@ -190,24 +190,30 @@ def _settled(result: PageResult, ready: list[EncodedRecord]) -> list[EncodedReco
     if held is None or not open_:
         return ready
     found = held.settled(open_)
-    result.note_settled(found)
+    result.looked_up += found.asked
     by_id = {contact.id: contact for contact in found.contacts}
-    return [entry if entry.contact is None else _closed(entry, by_id[entry.contact.id]) for entry in ready]
+    return [
+        entry if entry.contact is None else _closed(entry, by_id[entry.contact.id], found.unknown) for entry in ready
+    ]
 
 
-def _closed(entry: EncodedRecord, settled: Contact) -> EncodedRecord:
+def _closed(entry: EncodedRecord, settled: Contact, unknown: frozenset[str]) -> EncodedRecord:
     record = encode_contact(settled)
     assert isinstance(record, bytes)  # noqa: S101 - it fitted before, and can only have lost a field
-    return msgspec.structs.replace(entry, record=record, optin=settled.marketing_optin, contact=None)
+    is_unknown = settled.id in unknown
+    return msgspec.structs.replace(
+        entry, record=record, optin=settled.marketing_optin, contact=None, is_unknown=is_unknown
+    )
 
 
 def _push_alone(result: PageResult, sender: BatchSender) -> RetriableError | None:
     """Pushes the consent of members who cannot be sent whole; they stay rejected, and their dead letters open."""
     found = settled_alone(result.alone.values(), result.context.held)
     result.alone.clear()
-    result.note_settled(found)
+    result.looked_up += found.asked
     ids = [contact.id[len(result.context.list_key) + 1 :] for contact in found.contacts]
     pushed = sender.push(ids, [msgspec.json.encode(contact) for contact in found.contacts])
+    result.note_unknown([contact.id in found.unknown for contact in found.contacts], pushed)
     is_no = [contact.marketing_optin == "EXPLICITLY_OPTEDOUT" for contact in found.contacts]
     result.remark("no_carried", sum(is_no[place] for place in pushed.taken))
     result.remark("no_refused", sum(is_no[place] for place, _ in pushed.refused))
@@ -217,6 +223,7 @@ def _push_alone(result: PageResult, sender: BatchSender) -> RetriableError | Non
 def _note_answers(result: PageResult, entries: list[EncodedRecord], delivery: Delivery) -> RetriableError | None:
     """Waits for what becomes of records, notes it, and returns why some could not be sent; None: all were."""
     pushed = delivery.result()
+    result.note_unknown([entry.is_unknown for entry in entries], pushed)
     _note_taken(result, [entries[place] for place in pushed.taken])
     for place, reason in pushed.refused:
         is_no = entries[place].optin == "EXPLICITLY_OPTEDOUT"

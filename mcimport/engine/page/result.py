@@ -5,15 +5,15 @@ from __future__ import annotations
 import heapq
 import random
 from collections import Counter, deque
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
 
 from mcimport.convert import has_sms_status
 from mcimport.engine.page.context import PageContext
-from mcimport.engine.page.held import CheckedContacts
 from mcimport.models import Contact, Converted, LookUps, Member, NewDeadLetter, OptIn, Outcome, Precision, Sweep, Window
+from mcimport.services.ometria.delivery import Pushed
 
 
 class EncodedRecord(msgspec.Struct, gc=False):
@@ -26,6 +26,7 @@ class EncodedRecord(msgspec.Struct, gc=False):
         is_event: the record may start a welcome campaign.
         contact: only where the record depends on what Ometria holds.
         lacks: what the contact does not have, for the table of a dry run.
+        is_unknown: the record may lift an opt-out in Ometria, where it could not be looked up.
     """
 
     who: str
@@ -35,6 +36,7 @@ class EncodedRecord(msgspec.Struct, gc=False):
     is_event: bool
     contact: Contact | None = None
     lacks: tuple[str, ...] = ()
+    is_unknown: bool = False
 
 
 @dataclass
@@ -123,10 +125,15 @@ class PageResult:
         if members:
             self.remarks[key] += members
 
-    def note_settled(self, found: CheckedContacts) -> None:
-        """Adds what looking contacts up in Ometria has cost, and how many it could not tell of."""
-        self.looked_up += found.asked
-        self.remark("consent_unknown", found.unknown)
+    def note_unknown(self, unknown: Sequence[bool], pushed: Pushed) -> None:
+        """Adds how many of the records that Ometria accepted, or may have, may have lifted an opt-out.
+
+        `unknown`: of each record, whether what Ometria held could not be looked up. Whoever was certainly not sent is
+        looked up again by the run that sends them.
+        """
+        refused = {place for place, _ in pushed.refused}
+        sent = set(range(len(unknown))) - refused if pushed.perhaps_taken else pushed.taken
+        self.remark("consent_unknown", sum(unknown[place] for place in sent))
 
     def draw_sample(self, pushed: Iterable[str]) -> None:
         """Keeps a few ids of all that were pushed, each as likely as any other: those of the lowest random numbers."""

@@ -77,6 +77,6 @@ def _sync_state(state: State, client: Client, list_key: str) -> SyncState | Conf
         return error
     row, former = destinations.current(state, destination), destinations.bound_elsewhere(state, destination)
     if row is None and former is not None:
-        return ConfigError(moved(destination, former), hint=ways_on(destination, former))
+        return ConfigError(moved(destination, former), hint=ways_on(client, destination, former))
     row = row or destinations.of_renamed_client(state, destination)
     return "nothing" if row is None or row.sync_point is None else "synced"

@@ -130,7 +130,8 @@ def _wrong_key(client: Client, services: ClientServices) -> Seen:
     centre = data_centre(client.mailchimp_key()) or "us1"
     header = "Basic " + base64.b64encode(f"mcimport:{_NO_KEY}-{centre}".encode()).decode()
     reader = services.mailchimp
-    http = HttpClient("Mailchimp", client.mailchimp_url(), {"Authorization": header}, timeout=client.mailchimp.timeout)
+    setting, timeout = client.set_at.get("mailchimp_url", ""), client.mailchimp.timeout
+    http = HttpClient("Mailchimp", client.mailchimp_url(), {"Authorization": header}, timeout=timeout, setting=setting)
     with closing(http):
         answer = RawMailchimpRequests(http, reader.policy, reader.limit, meter=reader.meter).get("ping")
     return judged(holds=answer.status == UNAUTHORIZED), {"status": answer.status}

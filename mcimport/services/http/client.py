@@ -42,7 +42,7 @@ class HttpClient:
         timeout: seconds for one whole answer.
         trace: logs each request, and has its User-Agent.
         may_send: is called right before each request; raises where this process may not send any more.
-        variable: the environment variable that the address came from, for messages; empty: from none.
+        setting: where the address is set, for messages; empty: nowhere, it is the default.
 
     Raises ConfigError where the environment names a proxy or certificates that cannot be used.
     """
@@ -56,7 +56,7 @@ class HttpClient:
         timeout: float = 120,
         trace: RequestLog | None = None,
         may_send: Callable[[], None] = lambda: None,
-        variable: str = "",
+        setting: str = "",
     ) -> None:
         self.service = service
         self._may_send = may_send
@@ -71,8 +71,9 @@ class HttpClient:
         self._base = address.raw_path.decode().rstrip("/")
         # For messages: without the path, in which a gateway may want a token.
         self.address = f"{address.scheme}://{address.netloc.decode()}"
-        self._named = f"{self.address} (from {variable})" if variable else self.address
-        self.setting = variable or f"`url` in [{service.lower()}]"
+        self._is_default = not setting
+        self._named = f"{self.address} (from {setting})" if setting else self.address
+        self.setting = setting or f"`url` in [{service.lower()}]"
         self._scheme, self._host, self._port = address.raw_scheme, address.raw_host, address.port
         given = {
             "Host": address.netloc.decode(),
@@ -142,10 +143,14 @@ class HttpClient:
         """Returns why there is no connection: no host has that name, or none answers at the address."""
         cause = _first_cause(error)
         if isinstance(cause, socket.gaierror) and cause.errno == socket.EAI_NONAME:
-            return UnreachableError(
-                f"{self.service}: no host is called {self._host.decode()}", hint=f"Is {self._named} spelt right?"
-            )
+            return UnreachableError(f"{self.service}: no host is called {self._host.decode()}", hint=self._is_spelt())
         return UnreachableError(f"{self.service} cannot be reached", hint=self._is_right())
+
+    def _is_spelt(self) -> str:
+        if not self._is_default:
+            return f"Is {self._named} spelt right?"
+        centre = ", unless the API key ends in a wrong data centre (as -us6)" if self.service == "Mailchimp" else ""
+        return f"{self.address} is the default address: this machine's network or DNS does not answer{centre}."
 
     def _is_right(self) -> str:
         return f"Is the network up, and is {self._named} right?"

@@ -20,6 +20,7 @@ import httpcore
 import httpx
 
 from mcimport.errors import ConfigError
+from mcimport.errors.machine import pip
 
 KEPT_FOR = 5.0  # seconds for which an idle connection is used again
 _KINDS = ("http://", "https://", "socks5://", "socks5h://")
@@ -142,6 +143,6 @@ def _proxy(name: str, value: str) -> httpx.Proxy:
     if url.startswith("socks") and importlib.util.find_spec("socksio") is None:
         raise ConfigError(
             f"{name} names a SOCKS proxy, which needs an extra of httpx",
-            hint="Install it with: pip install 'httpx[socks]'",
+            hint=f"Install it with: {pip()} install 'httpx[socks]'",
         )
     return found

@@ -97,7 +97,7 @@ class OmetriaClient(RateLimitedRequests):
         permit: Permit | None,
         *,
         account_known_good: bool,
-        tried: Callable[[], None] = lambda: None,
+        tried: Callable[[McimportError | None], None] = lambda _: None,
         is_once: bool = False,
     ) -> str:
         """Sends encoded contacts as one batch, with retries; returns why Ometria refuses it or a part of it.
@@ -108,7 +108,7 @@ class OmetriaClient(RateLimitedRequests):
             records: at most `batch`.
             permit: for the first try; None: it waits for one, as every further try does.
             account_known_good: see `BatchSender`.
-            tried: is called after every try that does not end the run.
+            tried: is called after every try that does not end the run, with its error.
             is_once: without a second try.
 
         Raises RetriableError after all tries, FatalError for a key that is not accepted, or a 404 of an account that is
@@ -126,12 +126,12 @@ class OmetriaClient(RateLimitedRequests):
                         hint=f"Does {self.http.setting} end in /v2?",
                         status=error.status,
                     ) from None
-                tried()
+                tried(error)
                 raise RetriableError(f"{error}, in the middle of a run", status=error.status) from None
-            except (RetriableError, RejectedError):
-                tried()
+            except (RetriableError, RejectedError) as error:
+                tried(error)
                 raise
-            tried()
+            tried(None)
             return rejected
 
         try:
@@ -189,7 +189,7 @@ class OmetriaClient(RateLimitedRequests):
             rejected = _rejected(answer, size)
             is_perhaps_accepted = rejected < size
         except McimportError as error:
-            is_perhaps_accepted = not _is_refusal(error)
+            is_perhaps_accepted = not is_refusal(error)
             raise
         finally:
             with self._lock:
@@ -201,7 +201,7 @@ class OmetriaClient(RateLimitedRequests):
         return self._send("GET", path, params=params)
 
 
-def _is_refusal(error: McimportError) -> bool:
+def is_refusal(error: McimportError) -> bool:
     """Returns whether it is certain that Ometria accepted nothing. (A 408 may come of a slow answer, too.)"""
     if isinstance(error, UnreachableError):
         return True

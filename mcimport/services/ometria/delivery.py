@@ -23,11 +23,13 @@ class Pushed(Struct, frozen=True):
         taken: records that Ometria accepted.
         refused: records that it refused, each with a reason.
         error: why the others could not be sent, after all tries; None when there are no others.
+        perhaps_taken: Ometria may have accepted some of the others all the same: an answer was lost.
     """
 
     taken: tuple[int, ...]
     refused: tuple[tuple[int, str], ...]
     error: RetriableError | None = None
+    perhaps_taken: bool = False
 
 
 @dataclass(eq=False, slots=True)
@@ -54,6 +56,7 @@ class Delivery:
     taken: list[int] = field(default_factory=list)
     refused: list[tuple[int, str]] = field(default_factory=list)
     error: BaseException | None = None
+    perhaps_taken: bool = False
     is_permitted: threading.Event = field(default_factory=threading.Event)
     over: threading.Event = field(default_factory=threading.Event)
 
@@ -85,7 +88,7 @@ class Delivery:
         if self.error is not None and not isinstance(self.error, RetriableError):
             # A shared error would keep the records of all pages in its traceback. That of a mistake of ours is needed.
             raise copy.copy(self.error) if isinstance(self.error, McimportError) else self.error
-        return Pushed(tuple(sorted(self.taken)), tuple(sorted(self.refused)), self.error)
+        return Pushed(tuple(sorted(self.taken)), tuple(sorted(self.refused)), self.error, self.perhaps_taken)
 
     def _wait(self, event: threading.Event) -> None:
         """Raises InterruptedRunError once the stop is forced: then records may stay without an answer."""
@@ -112,6 +115,7 @@ class Batch:
         self.is_halved = False
         self.is_in_vain = True
         self.is_failing = False  # a part could not be sent after all tries
+        self.is_answer_lost = False  # Ometria may have accepted records of a try that failed
 
     def fill(self, part: Part) -> None:
         self.parts = [part] if part else []

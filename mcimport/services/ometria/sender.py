@@ -15,6 +15,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from functools import partial
 
 from mcimport.errors import (
     FatalError,
@@ -25,7 +26,7 @@ from mcimport.errors import (
     UnreachableError,
 )
 from mcimport.services.http.rate_limit import Permit
-from mcimport.services.ometria.client import MOST_PUSHES, OmetriaClient
+from mcimport.services.ometria.client import MOST_PUSHES, OmetriaClient, is_refusal
 from mcimport.services.ometria.delivery import LOOK, Batch, Delivery, Part, Piece, Pushed, by_page, first_page, halves
 
 MOST_BYTES = 16 * 1024 * 1024  # on the wire at once, by which another batch is still begun
@@ -253,7 +254,7 @@ class BatchSender:
         while batch.parts:
             part, error, reason = batch.parts[-1], None, ""
             try:
-                reason = self._push_part(part, first, is_once=batch.is_failing)
+                reason = self._push_part(batch, part, first)
             except (RetriableError, InterruptedRunError) as raised:
                 error = raised
             finally:
@@ -270,14 +271,14 @@ class BatchSender:
                 self._note_in_vain(batch)
             self._tell_refused(batch)
 
-    def _push_part(self, part: Part, permit: Permit | None, *, is_once: bool) -> str:
+    def _push_part(self, batch: Batch, part: Part, permit: Permit | None) -> str:
         with self._ometria.http.trace.window(first_page(part).window):
             return self._ometria.push_batch(
                 [delivery.records[place] for delivery, places in part for place in places],
                 permit,
                 account_known_good=self._account_known_good,
-                tried=self._note_tried,
-                is_once=is_once,
+                tried=partial(self._note_tried, batch),
+                is_once=batch.is_failing,
             )
 
     def _note_failure(self, batch: Batch, error: RetriableError | InterruptedRunError) -> None:
@@ -290,10 +291,13 @@ class BatchSender:
         if len(pages) > 1 and not isinstance(error, UnreachableError | InterruptedRunError):
             batch.parts += reversed(pages)
         else:
+            for delivery, _ in itertools.chain(*pages):
+                delivery.perhaps_taken |= batch.is_answer_lost
             self._fail(error, list(itertools.chain(*pages)))
 
-    def _note_tried(self) -> None:
+    def _note_tried(self, batch: Batch, error: McimportError | None) -> None:
         """Lets other batches begin, once it is known that neither key nor address is wrong."""
+        batch.is_answer_lost |= error is not None and not is_refusal(error)
         if not self._is_answered:
             with self._lock:
                 self._is_answered = True

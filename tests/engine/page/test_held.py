@@ -160,6 +160,33 @@ def test_where_it_cannot_be_looked_up_the_summary_counts_who_is_neither(
     assert not [part for part in ("@example", member["contact_id"]) if part in result.err]
 
 
+def with_another_ometria(make_importer: MakeImporter) -> tuple[Importer, Importer]:
+    """An importer whose Ometria is another sandbox's, which can be away by itself, and that sandbox's importer."""
+    importer, other = make_importer(settling=0.0), make_importer(settling=0.0)
+    importer.configure(ometria_url=other.sandbox.ometria_url, ometria_key=other.sandbox.ometria_key)
+    return importer, other
+
+
+def test_of_nobody_who_was_not_sent_it_is_said_that_a_no_may_be_lifted(make_importer: MakeImporter) -> None:
+    """Where Ometria takes no connection, the next run looks them up again before it sends them."""
+    importer, other = with_another_ometria(make_importer)
+    member = planted(importer)
+    assert importer("sync").code == 0
+    become(importer, member, "pending")
+    with other.sandbox.offline():
+        result = importer("sync", "--json")
+    assert (result.code, result.line["warnings"]) == (1, [])
+    assert "could not be looked up" not in result.err
+
+
+def test_who_was_sent_without_an_answer_counts_as_one_whose_no_may_be_lifted(make_importer: MakeImporter) -> None:
+    """A connection that breaks after the request says nothing of what Ometria made of it."""
+    importer, member = synced(make_importer)
+    become(importer, member, "pending")
+    importer.sandbox.settings.fault = lambda one: "reset" if "/contacts/" in one.path or one.path == "/push" else None
+    assert UNKNOWN in importer("sync").err
+
+
 def test_a_few_look_ups_that_fail_are_enough(make_importer: MakeImporter) -> None:
     """After three in a row nobody else is asked for, for a while, and everybody is counted."""
     importer = make_importer(settling=0.0)

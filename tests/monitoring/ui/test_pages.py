@@ -221,4 +221,4 @@ def test_without_the_extra_it_says_what_to_install(make_importer: MakeImporter, 
     result = subprocess.run(
         [sys.executable, "-c", program, *importer.command("ui")[3:]], capture_output=True, text=True, check=False
     )
-    assert (result.returncode, "mcimport[ui]" in result.stderr) == (2, True)
+    assert (result.returncode, "'.[ui]'" in result.stderr) == (2, True)

@@ -734,22 +734,29 @@ def test_a_charset_that_does_not_fit_leaves_the_body_as_it_is(charset: str) -> N
 
 
 @pytest.mark.parametrize(
-    ("code", "words"),
-    [(socket.EAI_NONAME, "no host is called nobody.example"), (socket.EAI_AGAIN, "cannot be reached")],
+    ("code", "setting", "words", "advice"),
+    [
+        (socket.EAI_NONAME, "`url` in [mailchimp]", "no host is called nobody.example", "spelt right?"),
+        (socket.EAI_NONAME, "", "no host is called nobody.example", "network or DNS does not answer"),
+        (socket.EAI_AGAIN, "", "cannot be reached", "Is the network up"),
+    ],
+    ids=["misspelt", "the default address", "not now"],
 )
 def test_a_name_that_no_host_has_is_told_from_one_that_cannot_be_looked_up_now(
-    monkeypatch: pytest.MonkeyPatch, code: int, words: str
+    monkeypatch: pytest.MonkeyPatch, code: int, setting: str, words: str, advice: str
 ) -> None:
-    """The one is misspelt, the other's network is down; both name the address that was used."""
+    """What nobody spelt is not misspelt: then the network is down; all name the address that was used."""
 
     def look_up(*_: object, **__: object) -> NoReturn:
         raise socket.gaierror(code, "as the resolver says")
 
     monkeypatch.setattr(socket, "getaddrinfo", look_up)
     with (
-        closing(HttpClient("Mailchimp", "https://nobody.example/3.0", {})) as http,
+        closing(HttpClient("Mailchimp", "https://nobody.example/3.0", {}, setting=setting)) as http,
         pytest.raises(UnreachableError, match=words) as error,
     ):
         http.send("GET", "ping")
     assert "https://nobody.example" in error.value.hint
+    assert advice in error.value.hint
+    assert ("spelt" in error.value.hint) == (advice == "spelt right?")
     assert "3.0" not in error.value.hint

@@ -16,6 +16,7 @@ from mcimport.config.addresses import EngineSettings
 from mcimport.config.keys import KeySource
 from mcimport.config.places import check_owner
 from mcimport.errors import ConfigError
+from mcimport.errors.machine import pip
 from mcimport.services.http.environment import proxy_for
 
 SERVICE = "https://us6.api.mailchimp.example/3.0"
@@ -64,7 +65,7 @@ def test_a_socks_proxy_says_what_it_takes(make_importer: MakeImporter, monkeypat
     result = far_away(make_importer)("sync")
     assert result.code == 2
     assert "ALL_PROXY names a SOCKS proxy" in result.err
-    assert "httpx[socks]" in result.err
+    assert f"Install it with: {pip()} install 'httpx[socks]'" in result.err
 
 
 @pytest.mark.parametrize("kind", ["gone", "empty", "folder"])
