@@ -126,7 +126,7 @@ def time_spent(usage: Usage) -> str:
         return ""
     shares = sorted(((seconds / whole, words) for words, seconds in spent.items()), reverse=True)
     parts = ", ".join(f"{words} {share:.0%}" for share, words in shares if share >= 0.005)  # noqa: PLR2004 - rounds to 1%
-    return f"{parts} (of {duration(whole)}, all workers together)"
+    return f"{parts} (shares of all workers' time)"
 
 
 def requests(usage: Usage) -> str:

@@ -145,8 +145,7 @@ def test_shares_of_the_time_are_told_the_largest_first() -> None:
     """And nothing where nothing was measured."""
     usage = Usage(waited_limiter=80.0, waited_mailchimp=15.0, converting=5.0)
     assert time_spent(usage) == (
-        "waiting for Ometria's rate limit 80%, waiting for Mailchimp 15%, converting 5% (of 1 min 40 s, all"
-        " workers together)"
+        "waiting for Ometria's rate limit 80%, waiting for Mailchimp 15%, converting 5% (shares of all workers' time)"
     )
     assert time_spent(Usage()) == ""
 
