@@ -144,6 +144,17 @@ def _took(run: Run) -> str:
     return "-" if run.finished_at is None else duration(run.finished_at - run.started_at)
 
 
+def _lasted(window: WindowRow) -> str:
+    """Returns the time from a window's first page to its end, which its bar shows; its pages overlap in `seconds`."""
+    return duration(found) if (found := _seconds(window)) is not None else "-"
+
+
+def _seconds(window: WindowRow) -> int | None:
+    if window.begun_at is None or window.finished_at is None:
+        return None
+    return max(0, window.finished_at - window.begun_at)
+
+
 def _side(name: str, usage: Usage) -> str:
     counts = (getattr(usage, f"{name.lower()}_{what}") for what in ("requests", "retries", "throttled"))
     made, retries, throttled = counts
@@ -160,7 +171,7 @@ def _row(window: WindowRow, bar: str) -> tuple[str, ...]:
         window.status,
         *(f"{number:,}" for number in (window.members, window.pushed, window.retries)),
         bar,
-        duration(window.seconds) if window.begun_at is not None else "-",
+        _lasted(window),
         window.error or "",
     )
 
@@ -168,7 +179,7 @@ def _row(window: WindowRow, bar: str) -> tuple[str, ...]:
 def _folded(windows: Sequence[WindowRow]) -> Iterator[tuple[str, ...]]:
     if windows:
         numbers = (sum(getattr(window, name) for window in windows) for name in ("members", "pushed", "retries"))
-        longest = duration(max(window.seconds for window in windows))
+        longest = duration(max(_seconds(window) or 0 for window in windows))
         yield (f"{len(windows):,} more", "", "done", *(f"{number:,}" for number in numbers), "", f"<= {longest}", "")
 
 

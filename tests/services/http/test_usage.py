@@ -160,6 +160,15 @@ def test_a_bar_is_as_wide_as_its_column_wherever_the_window_lies(begun: int, las
     assert all("#" in bar for bar in bars)
 
 
+def test_a_window_took_as_long_as_its_bar_shows() -> None:
+    """From its first page to its end: the seconds of its pages, read at once, would be more than the run's."""
+    half = replace(WINDOW, begun_at=100, finished_at=115, seconds=300.0)
+    rows = window_rows(RUN, [half, replace(WINDOW, begun_at=100, finished_at=130)], columns=80, plain=True, fold=True)
+    assert [(row[6], row[7]) for row in rows] == [("#####.....", "15 s"), ("##########", "30 s")]
+    (still,) = window_rows(RUN, [replace(WINDOW, finished_at=None)], columns=80, plain=True, fold=True)
+    assert still[7] == "-"
+
+
 def test_of_many_windows_those_that_went_well_are_folded() -> None:
     """The dead one is seen at once; `--all` shows each."""
     many = [replace(WINDOW, number=number) for number in range(200)]
