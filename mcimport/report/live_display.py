@@ -107,9 +107,14 @@ def _numbers(progress: Progress, left: float | None, now: float) -> tuple[str, .
         return ("",) * len(_HEADS)
     held = out_of(min(progress.held, progress.held_total), progress.held_total)
     return (
-        out_of(progress.read, progress.total),
+        _read(progress),
         held if progress.is_comparison else f"{progress.pushed:,}",
         out_of(progress.done, progress.windows),
         f"{progress.speed(now):,.0f}",
         "-" if left is None else clock(left),
     )
+
+
+def _read(progress: Progress) -> str:
+    """Returns the members read; of how many only where that is known: not always of a dead letter's."""
+    return out_of(progress.read, progress.total) if 0 < progress.total >= progress.read else f"{progress.read:,}"

@@ -62,7 +62,7 @@ def run_facts(run: Run, windows: Sequence[WindowRow]) -> list[tuple[str, str]]:
         ("time range", "" if run.until is None else span(run.since, run.until)),
         ("started", moment_utc(run.started_at)),
         ("took", _took(run)),
-        ("members", f"{run.members_read:,} read of about {run.members_total:,}, {run.members_skipped:,} skipped"),
+        ("members", _members(run)),
         ("contacts", f"{run.contacts_pushed:,} pushed, {run.contacts_rejected:,} rejected"),
         ("consent", f"{consents(run.contacts_pushed, run.opt_ins, run.opt_outs)}; {events}"),
         ("time ranges", f"{out_of(done, run.windows_total)} done, {run.windows_dead:,} incomplete"),
@@ -138,6 +138,12 @@ def requests(usage: Usage) -> str:
 def _warnings(run: Run) -> list[str]:
     found: list[str] = json.loads(run.warnings) if run.warnings else []
     return found
+
+
+def _members(run: Run) -> str:
+    """Returns how many members were read, of how many where that is known: not of a dead letter's, always."""
+    of_all = f" of about {run.members_total:,}" if run.members_total else ""
+    return f"{run.members_read:,} read{of_all}, {run.members_skipped:,} skipped"
 
 
 def _took(run: Run) -> str:

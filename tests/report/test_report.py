@@ -570,6 +570,15 @@ def test_a_row_says_how_far_how_fast_and_how_long_still() -> None:
     assert row.split() == ["acme", "1a2d7ebf82", "1,000", "of", "4,000", "950", "1", "of", "5", "95", "0:30"]
 
 
+def test_a_row_whose_total_is_not_known_says_what_was_read() -> None:
+    """Not of how many: 611 of 0 would be nonsense, and 611 of 5 too."""
+    for total in (0, 5):
+        tally = ProgressTracker(ticking(0, 0, 10))
+        tally.planned("acme", "1a2d7ebf82", "replay", total, 1)
+        tally.page_recorded("acme", "1a2d7ebf82", outcome(members=611, pushed=600))
+        assert drawn(tally, 80)[1].split()[2:5] == ["611", "600", "0"]
+
+
 def test_a_resumed_run_and_the_one_after_it_share_a_row() -> None:
     """What is planned in one call for one list adds up."""
     tally = ProgressTracker(ticking(0, 0, 10))

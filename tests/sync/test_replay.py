@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -149,6 +151,21 @@ def test_a_window_letter_that_is_narrowed_by_its_replay_keeps_its_number(make_im
     assert importer("sync").code == 0
     assert open_letters(importer) == []
     assert imported_ids(importer) == expected_ids(importer)
+
+
+def test_a_replay_knows_about_how_many_members_it_reads(make_importer: MakeImporter) -> None:
+    """As many as its letters are about; nothing where that is not known of one of them, and not 0."""
+    importer = make_importer(size=600)
+    importer.configure(CONFIG + "mailchimp.window = 100\n")
+    importer.sandbox.settings.broken.append("300-301")
+    assert importer("sync").code == 3
+    members = sum(letter["members"] for letter in open_letters(importer))
+    assert importer("dlq", "replay", "--json").line["members_total"] == members > 0
+    assert f" read of about {members:,}, " in importer("runs", "show", "2").out
+    with closing(sqlite3.connect(importer.db)) as state, state:
+        state.execute("UPDATE dead_letters SET members = NULL")
+    assert importer("dlq", "replay", "--json").line["members_total"] == 0
+    assert " read, " in importer("runs", "show", "3").out
 
 
 def test_a_replay_of_nothing_says_so(make_importer: MakeImporter) -> None:
