@@ -9,7 +9,7 @@ from typing import Any
 from msgspec.structs import asdict
 
 from mcimport.models import Usage
-from mcimport.models.records import Run, SpotCheck, WindowRow
+from mcimport.models.records import LettersOfRun, Run, SpotCheck, WindowRow
 from mcimport.report import former_names
 from mcimport.report.columns import Columns
 from mcimport.report.format import consents, duration, moment, moment_iso, moment_utc, out_of, pluralize, span
@@ -52,8 +52,8 @@ def run_row(run: Run) -> tuple[str, ...]:
     )
 
 
-def run_facts(run: Run, windows: Sequence[WindowRow]) -> list[tuple[str, str]]:
-    """Returns pairs of subject and words on one run; words may be empty."""
+def run_facts(run: Run, windows: Sequence[WindowRow], letters: Sequence[LettersOfRun] = ()) -> list[tuple[str, str]]:
+    """Returns pairs of subject and words on one run; words may be empty. `letters`: dead letters that it wrote."""
     done = sum(window.status == "done" for window in windows)
     events = pluralize(run.subscription_events, "subscription event")
     return [
@@ -66,6 +66,7 @@ def run_facts(run: Run, windows: Sequence[WindowRow]) -> list[tuple[str, str]]:
         ("contacts", f"{run.contacts_pushed:,} pushed, {run.contacts_rejected:,} rejected"),
         ("consent", f"{consents(run.contacts_pushed, run.opt_ins, run.opt_outs)}; {events}"),
         ("time ranges", f"{out_of(done, run.windows_total)} done, {run.windows_dead:,} incomplete"),
+        ("dead letters", ", ".join(map(_letters, letters))),
         *(("warning", words) for words in _warnings(run)),
         ("spot check", spot_check_text(SpotCheck.read(run.spot_check))),
         ("requests", requests(run)),
@@ -144,6 +145,13 @@ def _members(run: Run) -> str:
     """Returns how many members were read, of how many where that is known: not of a dead letter's, always."""
     of_all = f" of about {run.members_total:,}" if run.members_total else ""
     return f"{run.members_read:,} read{of_all}, {run.members_skipped:,} skipped"
+
+
+def _letters(found: LettersOfRun) -> str:
+    if found.status == "open":
+        return f"{found.number:,} open"
+    run = "" if found.replayed_in is None else f" in run {found.replayed_in}"
+    return f"{found.number:,} {found.status}{run} ({moment_utc(found.updated_at)})"
 
 
 def _took(run: Run) -> str:
