@@ -301,9 +301,9 @@ def imported_ids(importer: Importer) -> set[str]:
     return {key.split("-", 1)[1] for _, key in importer.sandbox.contacts() if "-" in key}
 
 
-def expected_ids(importer: Importer, *, archived: bool = False) -> set[str]:
+def expected_ids(importer: Importer, *, archived: bool = False, list_key: str | None = None) -> set[str]:
     """The ids of those who are on the list (or in its archive) and have an address."""
-    audience = importer.sandbox.audience()
+    audience = importer.sandbox.audience(list_key)
     people = audience.archived() if archived else audience.listed()
     return {str(one.get("contact_id") or one["web_id"]) for one in people if one["email_address"]}
 

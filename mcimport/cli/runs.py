@@ -57,7 +57,7 @@ def show_run(
     """Shows one run: what it did, how its time was spent, and its time ranges on a timeline."""
     from mcimport.cli import read_state  # noqa: PLC0415 - other commands start without SQLite and rich
     from mcimport.report import tables  # noqa: PLC0415 - as above
-    from mcimport.state import run_windows, runs  # noqa: PLC0415 - as above
+    from mcimport.state import dead_letters, run_windows, runs  # noqa: PLC0415 - as above
 
     settings, run_id = load_settings(context), _run_id(number)
     with read_state.open_if_exists(settings) as state:
@@ -65,14 +65,14 @@ def show_run(
         if state is None or noted is None:
             raise ConfigError(f"there is no run {run_id}", hint="`mcimport runs list` shows the latest.")
         run = read_state.with_current_status(settings, state, noted)
-        windows = run_windows.of_run(state, run_id)
+        windows, letters = run_windows.of_run(state, run_id), dead_letters.written_by(state, run_id)
     if json:
         read_state.write_json(
             [{**run_tables.run_document(run), "windows": [run_tables.window_document(window) for window in windows]}]
         )
     else:
         plain, columns = tables.is_plain(sys.stdout), tables.make_console(sys.stdout).width
-        read_state.write_facts(run_tables.run_facts(run, windows))
+        read_state.write_facts(run_tables.run_facts(run, windows, letters))
         rows = run_tables.window_rows(run, windows, columns=columns, plain=plain, fold=not everything)
         read_state.write_table(run_tables.WINDOW_COLUMNS, rows)
 

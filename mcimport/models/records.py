@@ -192,6 +192,18 @@ class DeadLetter(Struct, frozen=True):
     list_members: int | None
 
 
+class LettersOfRun(Struct, frozen=True):
+    """Counts the dead letters that a run wrote, and of which the same has become since.
+
+    `updated_at`: when it last did. `replayed_in`: the run that replayed them; None: they are open, or it is not known.
+    """
+
+    status: str
+    number: int
+    updated_at: int
+    replayed_in: int | None
+
+
 class Affected(Struct, frozen=True):
     """Says how many members some dead letters are about.
 

@@ -40,7 +40,8 @@ def _rows(snapshot: Snapshot, most: int, width: int) -> Table:
     has_sum = len(snapshot.live) > 1 or snapshot.ended > 0
     summed = replace(snapshot.sum, name=f"{len(snapshot.live):,} running, {snapshot.ended:,} done")
     everything = [*shown, *([summed] if has_sum else [])]
-    heads, *numbers = table = _fitting(everything, snapshot.now, width)
+    left = [*(progress.left(snapshot.now) for progress in shown), *([snapshot.left] if has_sum else [])]
+    heads, *numbers = table = _fitting(everything, left, snapshot.now, width)
     with_bars = width >= _WIDE_ENOUGH_FOR_BARS
     grid = _grid(max(_LEAST_NAME, min(_MOST_NAME, _room(table, width))), heads, with_bars=with_bars)
     for place, (progress, cells) in enumerate(zip(everything, numbers, strict=True)):
@@ -83,10 +84,12 @@ def _grid(name_width: int, heads: Sequence[str], *, with_bars: bool) -> Table:
     return grid
 
 
-def _fitting(everything: Sequence[Progress], now: float, width: int) -> list[tuple[str, ...]]:
+def _fitting(
+    everything: Sequence[Progress], left: Sequence[float | None], now: float, width: int
+) -> list[tuple[str, ...]]:
     """Returns heads and numbers; without the time ranges where the names would get no room."""
     heads = _HEADS_OF_COMPARISON if any(progress.is_comparison for progress in everything) else _HEADS
-    table = [heads, *(_numbers(progress, now) for progress in everything)]
+    table = [heads, *(_numbers(progress, seconds, now) for progress, seconds in zip(everything, left, strict=True))]
     if _room(table, width) >= _LEAST_NAME:
         return table
     return [(*row[:_WINDOWS], *row[_WINDOWS + 1 :]) for row in table]
@@ -98,16 +101,20 @@ def _room(table: Sequence[Sequence[str]], width: int) -> int:
     return width - sum(longest) - _GAP * (len(longest) + 1)
 
 
-def _numbers(progress: Progress, now: float) -> tuple[str, ...]:
+def _numbers(progress: Progress, left: float | None, now: float) -> tuple[str, ...]:
     """Returns the cells below the heads; blank before anything is planned."""
     if not progress.is_planned:
         return ("",) * len(_HEADS)
-    left = progress.left(now)
     held = out_of(min(progress.held, progress.held_total), progress.held_total)
     return (
-        out_of(progress.read, progress.total),
+        _read(progress),
         held if progress.is_comparison else f"{progress.pushed:,}",
         out_of(progress.done, progress.windows),
         f"{progress.speed(now):,.0f}",
         "-" if left is None else clock(left),
     )
+
+
+def _read(progress: Progress) -> str:
+    """Returns the members read; of how many only where that is known: not always of a dead letter's."""
+    return out_of(progress.read, progress.total) if 0 < progress.total >= progress.read else f"{progress.read:,}"

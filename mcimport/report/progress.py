@@ -15,9 +15,10 @@ from mcimport.models import Outcome, RunKind
 from mcimport.models.results import ListResult
 from mcimport.models.retries import Retry
 from mcimport.report.reporter import Reporter
-from mcimport.report.waits import OpenRequests, PendingRetry, Waits
+from mcimport.report.waits import LookUpsUnderWay, OpenRequests, PendingRetry, Waits
 
 UNPLANNED_FOR = 1.0  # seconds after which a list is shown whose run is not planned yet: most have nothing to import
+MANY_LOOK_UPS = 40  # ten seconds at four a second, in which hardly a page ends
 _COUNTS = ("total", "windows", "earlier", "read", "pushed", "done", "held_total", "held")
 
 
@@ -29,7 +30,9 @@ class Progress(Struct, frozen=True):
         total, windows: the planned members and windows; 0 as long as nothing is planned.
         earlier: those of the members `read` that an earlier call has read.
         held_total, held: the contacts of the list to read back from Ometria, and those that were.
-        passed: members that this call read before `began`; no sum has them.
+        measured_from: when the time left is measured from, where that is later than `began`.
+        passed: members that this call read before that; no sum has them.
+        awaits_look_ups: pages wait for so many look-ups that what was read says nothing of the time left.
         is_comparison: both sides are read, and nothing is pushed.
     """
 
@@ -43,7 +46,9 @@ class Progress(Struct, frozen=True):
     done: int = 0
     held_total: int = 0
     held: int = 0
+    measured_from: float = 0.0
     passed: int = 0
+    awaits_look_ups: bool = False
     is_comparison: bool = False
 
     @property
@@ -63,12 +68,17 @@ class Progress(Struct, frozen=True):
     def left(self, now: float) -> float | None:
         """Returns the seconds until the rest is read at the same speed.
 
-        None before the first page, and where more members were read than planned.
+        None before the first page, while pages wait for look-ups, and where more members were read than planned.
         """
-        if not self._processed or now <= self.began or self.read > self.total:
+        elapsed = now - max(self.began, self.measured_from)
+        if self.awaits_look_ups or not self._processed or elapsed <= 0 or self.read > self.total:
             return None
         rest = self.total - self.read + max(0, self.held_total - self.held)
-        return rest * (now - self.began) / self._processed
+        return rest * elapsed / self._processed
+
+    def measured_again(self, now: float) -> Progress:
+        """Returns it with the time left measured from now on: what was read before had another speed."""
+        return replace(self, measured_from=now, passed=self.read - self.earlier, awaits_look_ups=False)
 
     @property
     def _processed(self) -> int:
@@ -94,6 +104,13 @@ class Snapshot(Struct, frozen=True):
     is_stopping: bool
     pages: int
     now: float
+
+    @property
+    def left(self) -> float | None:
+        """Returns the seconds until the last of these lists is done; None where that of one is not known."""
+        times = [progress.left(self.now) for progress in self.live if progress.is_planned]
+        known = [seconds for seconds in times if seconds is not None]
+        return max(known) if known and len(known) == len(times) else None
 
 
 class ProgressTracker(Reporter):
@@ -169,7 +186,19 @@ class ProgressTracker(Reporter):
     def looks_up(self, client: str, list_key: str, contacts: int) -> None:
         with self._lock:
             waits = self._waits.get((client, list_key), Waits())
-            self._waits[client, list_key] = replace(waits, look_ups=max(0, waits.look_ups + contacts))
+            look_ups = (waits.look_ups or LookUpsUnderWay(self._clock())).after(contacts)
+            self._waits[client, list_key] = replace(waits, look_ups=look_ups)
+            self._note_look_ups(client, list_key, look_ups)
+
+    def _note_look_ups(self, client: str, list_key: str, look_ups: LookUpsUnderWay | None) -> None:
+        progress = self._live.get((client, list_key))
+        if progress is None:
+            return
+        if look_ups is None:
+            progress = progress.measured_again(self._clock()) if progress.awaits_look_ups else progress
+        elif look_ups.total - look_ups.done >= MANY_LOOK_UPS:
+            progress = replace(progress, awaits_look_ups=True)
+        self._live[client, list_key] = progress
 
     def retries(self, client: str, list_key: str, retry: Retry | None) -> None:
         thread = threading.get_ident()

@@ -9,7 +9,7 @@ from typing import Any
 from msgspec.structs import asdict
 
 from mcimport.models import Usage
-from mcimport.models.records import Run, SpotCheck, WindowRow
+from mcimport.models.records import LettersOfRun, Run, SpotCheck, WindowRow
 from mcimport.report import former_names
 from mcimport.report.columns import Columns
 from mcimport.report.format import consents, duration, moment, moment_iso, moment_utc, out_of, pluralize, span
@@ -52,8 +52,8 @@ def run_row(run: Run) -> tuple[str, ...]:
     )
 
 
-def run_facts(run: Run, windows: Sequence[WindowRow]) -> list[tuple[str, str]]:
-    """Returns pairs of subject and words on one run; words may be empty."""
+def run_facts(run: Run, windows: Sequence[WindowRow], letters: Sequence[LettersOfRun] = ()) -> list[tuple[str, str]]:
+    """Returns pairs of subject and words on one run; words may be empty. `letters`: dead letters that it wrote."""
     done = sum(window.status == "done" for window in windows)
     events = pluralize(run.subscription_events, "subscription event")
     return [
@@ -62,10 +62,11 @@ def run_facts(run: Run, windows: Sequence[WindowRow]) -> list[tuple[str, str]]:
         ("time range", "" if run.until is None else span(run.since, run.until)),
         ("started", moment_utc(run.started_at)),
         ("took", _took(run)),
-        ("members", f"{run.members_read:,} read of about {run.members_total:,}, {run.members_skipped:,} skipped"),
+        ("members", _members(run)),
         ("contacts", f"{run.contacts_pushed:,} pushed, {run.contacts_rejected:,} rejected"),
         ("consent", f"{consents(run.contacts_pushed, run.opt_ins, run.opt_outs)}; {events}"),
         ("time ranges", f"{out_of(done, run.windows_total)} done, {run.windows_dead:,} incomplete"),
+        ("dead letters", ", ".join(map(_letters, letters))),
         *(("warning", words) for words in _warnings(run)),
         ("spot check", spot_check_text(SpotCheck.read(run.spot_check))),
         ("requests", requests(run)),
@@ -126,7 +127,7 @@ def time_spent(usage: Usage) -> str:
         return ""
     shares = sorted(((seconds / whole, words) for words, seconds in spent.items()), reverse=True)
     parts = ", ".join(f"{words} {share:.0%}" for share, words in shares if share >= 0.005)  # noqa: PLR2004 - rounds to 1%
-    return f"{parts} (of {duration(whole)}, all workers together)"
+    return f"{parts} (shares of all workers' time)"
 
 
 def requests(usage: Usage) -> str:
@@ -140,8 +141,32 @@ def _warnings(run: Run) -> list[str]:
     return found
 
 
+def _members(run: Run) -> str:
+    """Returns how many members were read, of how many where that is known: not of a dead letter's, always."""
+    of_all = f" of about {run.members_total:,}" if run.members_total else ""
+    return f"{run.members_read:,} read{of_all}, {run.members_skipped:,} skipped"
+
+
+def _letters(found: LettersOfRun) -> str:
+    if found.status == "open":
+        return f"{found.number:,} open"
+    run = "" if found.replayed_in is None else f" in run {found.replayed_in}"
+    return f"{found.number:,} {found.status}{run} ({moment_utc(found.updated_at)})"
+
+
 def _took(run: Run) -> str:
     return "-" if run.finished_at is None else duration(run.finished_at - run.started_at)
+
+
+def _lasted(window: WindowRow) -> str:
+    """Returns the time from a window's first page to its end, which its bar shows; its pages overlap in `seconds`."""
+    return duration(found) if (found := _seconds(window)) is not None else "-"
+
+
+def _seconds(window: WindowRow) -> int | None:
+    if window.begun_at is None or window.finished_at is None:
+        return None
+    return max(0, window.finished_at - window.begun_at)
 
 
 def _side(name: str, usage: Usage) -> str:
@@ -160,7 +185,7 @@ def _row(window: WindowRow, bar: str) -> tuple[str, ...]:
         window.status,
         *(f"{number:,}" for number in (window.members, window.pushed, window.retries)),
         bar,
-        duration(window.seconds) if window.begun_at is not None else "-",
+        _lasted(window),
         window.error or "",
     )
 
@@ -168,7 +193,7 @@ def _row(window: WindowRow, bar: str) -> tuple[str, ...]:
 def _folded(windows: Sequence[WindowRow]) -> Iterator[tuple[str, ...]]:
     if windows:
         numbers = (sum(getattr(window, name) for window in windows) for name in ("members", "pushed", "retries"))
-        longest = duration(max(window.seconds for window in windows))
+        longest = duration(max(_seconds(window) or 0 for window in windows))
         yield (f"{len(windows):,} more", "", "done", *(f"{number:,}" for number in numbers), "", f"<= {longest}", "")
 
 

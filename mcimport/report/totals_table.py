@@ -23,6 +23,12 @@ _WORST_FIRST = (
     "sync point set",
     "nothing changed",
 )
+_COUNTED = {  # what follows a number of lists, where the verdict of one list would be no English
+    "dead letters": "with dead letters",
+    "differ": "with differences",
+    "sync point set": "with the sync point set",
+    "nothing changed": "unchanged",
+}
 _UNEVENTFUL = {"not started", "skipped", "sync point set", "nothing changed"}
 _DRY_RUN_COLUMNS = Columns(
     heads=(
@@ -57,10 +63,14 @@ def rows(results: Sequence[ListResult]) -> list[tuple[str, ...]]:
 def total_line(results: Sequence[ListResult]) -> str:
     """Returns one line: how many lists ended in which way, and how many contacts were pushed in all."""
     ends = Counter(verdict(result) for result in results)
-    words = ", ".join(f"{ends[word]:,} {word}" for word in _WORST_FIRST if ends[word])
+    lists = pluralize(len(results), "list")
+    if set(ends) == {"nothing changed"}:
+        return f"{lists}: nothing changed"
+    found = [(ends[word], _COUNTED.get(word, word)) for word in _WORST_FIRST if ends[word]]
+    words = ", ".join(f"{'all' if len(found) == 1 else f'{number:,}'} {word}" for number, word in found)
     pushed = sum(totals(result).contacts_pushed for result in results)
     verb = "converted, none pushed" if any(result.dry_run for result in results) else "pushed"
-    return f"{pluralize(len(results), 'list')}: {words}; {pluralize(pushed, 'contact')} {verb}"
+    return f"{lists}: {words}; {pluralize(pushed, 'contact')} {verb}"
 
 
 def _rank(result: ListResult) -> tuple[int, int, str, str]:

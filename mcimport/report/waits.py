@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from msgspec import Struct, field
 
 from mcimport.models.retries import Retry
-from mcimport.report.format import duration, pluralize
+from mcimport.report.format import clock, duration, out_of, pluralize
 
 SILENT_FOR = 5.0  # seconds without a response after which that is said; a page may take a few
 
@@ -34,13 +34,37 @@ class OpenRequests(Struct, frozen=True):
         return OpenRequests(max(0, self.number + change), self.since if self.number and change > 0 else now)
 
 
+class LookUpsUnderWay(Struct, frozen=True):
+    """Counts contacts that are looked up in Ometria, one by one, from when none was until none is any more.
+
+    `since`: when the first was begun, by the tracker's clock.
+    """
+
+    since: float
+    total: int = 0
+    done: int = 0
+
+    def after(self, contacts: int) -> LookUpsUnderWay | None:
+        """Returns it with so many more or, below 0, with so many done; None where that were the last."""
+        found = LookUpsUnderWay(self.since, self.total + max(0, contacts), self.done + max(0, -contacts))
+        return found if found.done < found.total else None
+
+    def words(self, now: float) -> str:
+        """Says how many are done, what for and, once their speed can be known, how long the others take."""
+        left = ""
+        if self.done and now - self.since >= SILENT_FOR:
+            left = f" ({clock((self.total - self.done) * (now - self.since) / self.done)} left)"
+        done = out_of(self.done, self.total, "contact")
+        return f"looked up {done} in Ometria{left}, so that nobody who said no is opted in"
+
+
 class Waits(Struct, frozen=True):
     """Holds what one list waits for at this moment.
 
     Attributes:
         step: what the run does, in words; empty: it processes pages.
         settled_at: when Ometria should have validated what was pushed, by the tracker's clock.
-        look_ups: contacts that are being looked up in Ometria, one by one.
+        look_ups: see there; None: there are none.
         pages: those that may still end after a stop was requested.
         retries: of requests, each by the thread that waits for it.
         requests: those that wait for a response, by the service.
@@ -48,7 +72,7 @@ class Waits(Struct, frozen=True):
 
     step: str = ""
     settled_at: float | None = None
-    look_ups: int = 0
+    look_ups: LookUpsUnderWay | None = None
     pages: int = 0
     retries: Mapping[int, PendingRetry] = field(default_factory=dict)
     requests: Mapping[str, OpenRequests] = field(default_factory=dict)
@@ -59,8 +83,8 @@ class Waits(Struct, frozen=True):
             return _retries_text(list(self.retries.values()), now)
         if self.settled_at is not None:
             return f"waiting {_seconds(self.settled_at - now)} for Ometria to settle"
-        if self.look_ups:
-            return f"looking up {pluralize(self.look_ups, 'contact')} in Ometria, one by one"
+        if self.look_ups is not None:
+            return self.look_ups.words(now)
         return ": ".join(filter(None, (self.step, self._silence(now))))
 
     def _silence(self, now: float) -> str:

@@ -10,7 +10,7 @@ from typing import Literal
 from msgspec.structs import replace
 
 from mcimport.models import CANNOT, NewDeadLetter, Outcome
-from mcimport.models.records import DeadLetter, Run
+from mcimport.models.records import DeadLetter, LettersOfRun, Run
 from mcimport.state.database import State
 from mcimport.state.row_mapping import columns_of, find_all, find_first, now, read, text
 
@@ -87,6 +87,18 @@ def members_with_open(state: State, list_id: int) -> frozenset[str]:
 def open_from_run(state: State, run_id: int) -> list[DeadLetter]:
     """Returns the dead letters that are open because of this run: new ones, and those that failed again in it."""
     return find_all(state, DeadLetter, "run_id = ? AND status = 'open' ORDER BY id", [run_id])
+
+
+def written_by(state: State, run_id: int) -> list[LettersOfRun]:
+    """Returns how many dead letters the run wrote, by what has become of them since; open ones come first."""
+    found = state.rows(
+        "SELECT status, count(*) AS number, max(updated_at) AS updated_at, replayed_in FROM dead_letters"
+        " LEFT JOIN (SELECT letter_id, max(run_id) AS replayed_in FROM windows"
+        " WHERE run_id > ? AND letter_id IS NOT NULL GROUP BY letter_id) ON letter_id = id AND status = 'replayed'"
+        " WHERE first_run_id = ? GROUP BY status, replayed_in ORDER BY status != 'open', replayed_in IS NULL, status",
+        [run_id, run_id],
+    )
+    return [read(LettersOfRun, row) for row in found]
 
 
 def unread_since_discarded(state: State, list_id: int) -> list[DeadLetter]:

@@ -62,6 +62,7 @@ def _window(row: ListRow, letter: DeadLetter, origin: Origin | None, page: int) 
         return None
     window = Window(
         *(0, letter.sweep, since, until or 0, page),
+        count=1 if letter.kind == "contact" else letter.members or 0,
         letter_id=letter.id,
         member_id=letter.member_id,
         new_since=_new_since(row, origin),

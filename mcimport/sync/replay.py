@@ -107,5 +107,10 @@ def _replay_run(list_run: ListRun, windows: Sequence[Window]) -> None:
         with record_failure(list_run, run_id):
             page = first_sync.present(list_run)
             first_sync.begin(list_run, page)
-            runs.plan(list_run.state, run_id, None, 0, windows)
+            runs.plan(list_run.state, run_id, None, _total(windows), windows)
         execute(list_run, run_id, windows, {}, until=page.at_most)
+
+
+def _total(windows: Sequence[Window]) -> int:
+    """Returns about how many members will be read; 0 where that is not known of one of the windows."""
+    return sum(window.count for window in windows) if all(window.count for window in windows) else 0

@@ -13,6 +13,7 @@ from threading import Event, Timer
 
 import pytest
 from conftest import CONFIG, Importer, MakeImporter, WebhookReceiver, configure_clients, expected_ids, imported_ids
+from end_to_end.test_account_limits import assert_pace, lateness
 from passing import time_passes
 
 from mcimport.sandbox.request_log import Request
@@ -203,6 +204,81 @@ def test_a_client_that_is_still_in_an_earlier_round_delays_no_other(make_importe
         assert stopped(process, signal.SIGTERM)[0] == 143
     assert others == [("quick", "full"), ("quick", "incremental"), ("quick", "incremental")]
     assert (slow["kind"], slow["status"]) == ("full", "completed")
+
+
+ONE_ACCOUNT = """
+[clients.{name}]
+lists = {lists}
+mailchimp_api_key = "{mailchimp_key}"
+ometria_api_key = "{ometria_key}"
+mailchimp.url = "{mailchimp_url}"
+mailchimp.window = 10
+ometria.url = "{ometria_url}"
+ometria.requests_per_second = 20
+ometria.batch = 1
+ometria.spot_check = 0
+"""
+
+
+def configure_one_account(importer: Importer, clients: dict[str, list[str]]) -> None:
+    """Clients with lists in a Mailchimp account each, and one Ometria account together."""
+    sandbox, text = importer.sandbox, "[retry]\nwait = 0\n"
+    for number, (name, lists) in enumerate(clients.items(), 1):
+        text += ONE_ACCOUNT.format(
+            name=name,
+            lists=json.dumps(lists),
+            mailchimp_key=f"{number:032x}-us6",
+            ometria_key=sandbox.ometria_key,
+            mailchimp_url=sandbox.mailchimp_url,
+            ometria_url=sandbox.ometria_url,
+        )
+    importer.config.write_text(text, encoding="utf-8")
+
+
+def pushed_lists(importer: Importer) -> list[str]:
+    """The list of each push, in the order of their arrival."""
+    return [one.ids[0].partition("-")[0] for one in importer.sandbox.requests if one.ids]
+
+
+def hold_until_both_push(importer: Importer, slow: str, late: str) -> None:
+    """The slow list is not read until the late one is pushed, of which all but a page is not until the slow one is."""
+    pages = count()
+
+    def hold(request: Request) -> str | None:
+        if request.path.startswith(f"/lists/{slow}/"):
+            return None if late in pushed_lists(importer) else "429-retry-after"
+        is_page = request.path == f"/lists/{late}/members" and "before_last_changed" in request.query
+        if is_page and request.query.get("count") != "1" and slow not in pushed_lists(importer):
+            return None if next(pages) == 0 else "429-retry-after"
+        return None
+
+    importer.sandbox.settings.fault = hold
+
+
+def test_clients_of_one_account_share_its_limit_though_they_are_in_different_rounds(
+    make_importer: MakeImporter,
+) -> None:
+    """One is in the first round while the other is in the third: together no second sees more, and nobody is lost."""
+    importer = make_importer()
+    slow, early, late = "aaaaaaaaaa", "bbbbbbbbbb", "cccccccccc"
+    sandbox = importer.sandbox
+    sandbox.add_account(f"{1:032x}-us6", sandbox.ometria_key, {slow: 40})
+    sandbox.add_account(f"{2:032x}-us6", sandbox.ometria_key, {early: 5, late: 40})
+    configure_one_account(importer, {"slow": [slow], "quick": [early]})
+    hold_until_both_push(importer, slow, late)
+    with lateness() as lag, every(importer, "1s", "--json", "--quiet") as process:
+        before = [(one["client"], one["kind"]) for one in lines(process, 2)]
+        configure_one_account(importer, {"slow": [slow], "quick": [early, late]})
+        ended: set[object] = set()
+        while not {slow, late} <= ended:
+            ended |= {one["list_key"] for one in lines(process, 1) if one["status"] == "completed"}
+        assert stopped(process, signal.SIGTERM)[0] == 143
+    order = pushed_lists(importer)
+    assert before == [("quick", "full"), ("quick", "incremental")]
+    assert order.index(late) < order.index(slow) < len(order) - order[::-1].index(late)
+    assert_pace(importer, 20, *lag)
+    expected = {f"{key}-{one}" for key in (slow, early, late) for one in expected_ids(importer, list_key=key)}
+    assert {key for _, key in sandbox.contacts()} == expected
 
 
 def test_a_client_that_is_renamed_waits_for_the_round_that_has_it_under_its_former_name(

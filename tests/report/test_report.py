@@ -404,7 +404,7 @@ def test_several_lists_have_a_line_each_and_a_table_the_worst_first() -> None:
     assert said[:2] == [summary_line(good), summary_line(idler)]
     ranked = [words.split()[1] for words in said[-5:-1]]
     assert ranked == ["bad", "letters", "good", "idle"]
-    assert said[-1] == "4 lists: 1 failed, 1 dead letters, 1 completed, 1 nothing changed; 49,974 contacts pushed"
+    assert said[-1] == "4 lists: 1 failed, 1 with dead letters, 1 completed, 1 unchanged; 49,974 contacts pushed"
 
 
 def test_a_list_is_told_of_as_soon_as_it_has_ended() -> None:
@@ -415,12 +415,21 @@ def test_a_list_is_told_of_as_soon_as_it_has_ended() -> None:
         assert out.getvalue() == "acme one, run 7: nothing changed\n"
 
 
+def test_the_line_that_adds_up_says_once_what_holds_of_all() -> None:
+    """A sentence, whatever became of the lists."""
+    good, idler, bad = result(run()), idle("idle"), failed(FatalError("401"), list_key="bad")
+    assert total_line([idler] * 3) == "3 lists: nothing changed"
+    assert total_line([bad] * 2) == "2 lists: all failed; 0 contacts pushed"
+    assert total_line([good] * 2) == "2 lists: all completed; 49,974 contacts pushed"
+    assert total_line([good, idler, idler]) == "3 lists: 1 completed, 2 unchanged; 24,987 contacts pushed"
+
+
 def test_hundreds_of_lists_in_which_nothing_happened_share_a_row() -> None:
     """The table stays readable, and still counts everybody."""
     results = [*(idle(f"l{number}") for number in range(300)), failed(FatalError("401"), list_key="bad")]
     table = rows(results)
     assert [row[:2] for row in table] == [("acme bad", "failed"), ("300 lists", "nothing changed")]
-    assert total_line(results).startswith("301 lists: 1 failed, 300 nothing changed;")
+    assert total_line(results).startswith("301 lists: 1 failed, 300 unchanged;")
 
 
 @pytest.mark.parametrize("screen", [True, False], ids=["terminal", "log"])
@@ -570,6 +579,15 @@ def test_a_row_says_how_far_how_fast_and_how_long_still() -> None:
     assert row.split() == ["acme", "1a2d7ebf82", "1,000", "of", "4,000", "950", "1", "of", "5", "95", "0:30"]
 
 
+def test_a_row_whose_total_is_not_known_says_what_was_read() -> None:
+    """Not of how many: 611 of 0 would be nonsense, and 611 of 5 too."""
+    for total in (0, 5):
+        tally = ProgressTracker(ticking(0, 0, 10))
+        tally.planned("acme", "1a2d7ebf82", "replay", total, 1)
+        tally.page_recorded("acme", "1a2d7ebf82", outcome(members=611, pushed=600))
+        assert drawn(tally, 80)[1].split()[2:5] == ["611", "600", "0"]
+
+
 def test_a_resumed_run_and_the_one_after_it_share_a_row() -> None:
     """What is planned in one call for one list adds up."""
     tally = ProgressTracker(ticking(0, 0, 10))
@@ -632,5 +650,5 @@ def test_threads_of_many_clients_tell_every_list_once() -> None:
     out = io.StringIO()
     with make_reporter(json=False, quiet=False, stream=out) as listener, ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda number: listener.ended(idle(f"l{number}")), range(200)))
-    told_of = [words for words in out.getvalue().splitlines() if words.endswith(": nothing changed")]
+    told_of = [words for words in out.getvalue().splitlines() if words.startswith("acme ") and ": " in words]
     assert sorted(told_of) == sorted(f"acme l{number}, run 7: nothing changed" for number in range(200))

@@ -8,9 +8,10 @@ import pytest
 from rich.console import Console
 
 from mcimport.models import Outcome, Window
+from mcimport.models.results import ListResult
 from mcimport.models.retries import Retry
 from mcimport.report.live_display import MOST_WAITS, render
-from mcimport.report.progress import UNPLANNED_FOR, ProgressTracker
+from mcimport.report.progress import MANY_LOOK_UPS, UNPLANNED_FOR, ProgressTracker
 
 ACME = ("acme", "1a2d7ebf82")
 PAGE = Outcome(Window(number=0, sweep="listed", since=None, until=1), members=100, pushed=100)
@@ -81,13 +82,43 @@ def test_ometrias_time_is_counted_down_and_a_step_follows(tracker: ProgressTrack
     assert words(tracker) == []
 
 
-def test_look_ups_that_a_page_waits_for_are_counted_down(tracker: ProgressTracker) -> None:
-    """Four a second at most, they can take minutes in which no page ends."""
-    tracker.looks_up(*ACME, 180)
-    tracker.looks_up(*ACME, -1)
-    assert words(tracker) == ["looking up 179 contacts in Ometria, one by one"]
-    tracker.looks_up(*ACME, -179)
+def test_look_ups_that_a_page_waits_for_are_counted(tracker: ProgressTracker, clock: Clock) -> None:
+    """How many of how many, what for and, once their speed shows, how long they take: minutes in which no page ends."""
+    why = "so that nobody who said no is opted in"
+    tracker.looks_up(*ACME, 100)
+    tracker.looks_up(*ACME, 80)
+    assert words(tracker) == [f"looked up 0 of 180 contacts in Ometria, {why}"]
+    clock.now = 10.0
+    for _ in range(40):
+        tracker.looks_up(*ACME, -1)
+    assert words(tracker) == [f"looked up 40 of 180 contacts in Ometria (0:35 left), {why}"]
+    tracker.looks_up(*ACME, -140)
     assert words(tracker) == []
+
+
+def test_time_left_is_not_told_by_pages_that_wait_for_look_ups(clock: Clock) -> None:
+    """It is blank meanwhile, and measured anew from their end: for the list, and for all together."""
+    tracker = ProgressTracker(clock)
+    for key in ("one", "two"):
+        tracker.planned("acme", key, "full", 10_100, 10)
+    tracker.looks_up("acme", "one", MANY_LOOK_UPS)
+    clock.now = 300.0
+    for key in ("one", "two"):
+        tracker.page_recorded("acme", key, PAGE)
+    assert [row.left(300.0) for row in tracker.snapshot().live] == [None, 30_000.0]
+    assert tracker.snapshot().left is None
+    tracker.looks_up("acme", "one", -MANY_LOOK_UPS)
+    tracker.ended(ListResult("acme", "two", "completed"))
+    clock.now = 310.0
+    tracker.page_recorded("acme", "one", Outcome(PAGE.window, members=2_000, pushed=2_000))
+    assert tracker.snapshot().left == tracker.snapshot().live[0].left(310.0) == 40.0
+
+
+def test_a_few_look_ups_do_not_hide_the_time_left(tracker: ProgressTracker, clock: Clock) -> None:
+    """Nearly every page may have one, and they take moments."""
+    tracker.looks_up(*ACME, MANY_LOOK_UPS - 1)
+    clock.now = 10.0
+    assert tracker.snapshot().live[0].left(10.0) == 854.0
 
 
 def test_a_service_that_does_not_answer_is_named_after_seconds(tracker: ProgressTracker, clock: Clock) -> None:
@@ -161,7 +192,7 @@ def test_a_resumed_run_begins_where_it_is_with_the_speed_of_this_call(tracker: P
     tracker.page_recorded(*ACME, PAGE)
     snapshot = tracker.snapshot()
     assert (snapshot.live[0].speed(2.0), snapshot.live[0].left(2.0)) == (50.0, 501 / 50)
-    assert snapshot.sum.left(2.0) == 501 / 50
+    assert snapshot.left == 501 / 50
 
 
 def test_a_comparison_shows_how_much_is_read_of_both_sides(clock: Clock) -> None:

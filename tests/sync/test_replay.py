@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import sqlite3
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -149,6 +152,37 @@ def test_a_window_letter_that_is_narrowed_by_its_replay_keeps_its_number(make_im
     assert importer("sync").code == 0
     assert open_letters(importer) == []
     assert imported_ids(importer) == expected_ids(importer)
+
+
+def test_a_replay_knows_about_how_many_members_it_reads(make_importer: MakeImporter) -> None:
+    """As many as its letters are about; nothing where that is not known of one of them, and not 0."""
+    importer = make_importer(size=600)
+    importer.configure(CONFIG + "mailchimp.window = 100\n")
+    importer.sandbox.settings.broken.append("300-301")
+    assert importer("sync").code == 3
+    members = sum(letter["members"] for letter in open_letters(importer))
+    assert importer("dlq", "replay", "--json").line["members_total"] == members > 0
+    assert f" read of about {members:,}, " in importer("runs", "show", "2").out
+    with closing(sqlite3.connect(importer.db)) as state, state:
+        state.execute("UPDATE dead_letters SET members = NULL")
+    assert importer("dlq", "replay", "--json").line["members_total"] == 0
+    assert " read, " in importer("runs", "show", "3").out
+
+
+def test_a_run_shows_what_became_of_its_dead_letters(make_importer: MakeImporter) -> None:
+    """That they are open; then that they were replayed, in which run and when, though its time ranges stay dead."""
+    importer = make_importer(size=600)
+    importer.configure(CONFIG + "mailchimp.window = 100\n")
+    importer.sandbox.settings.broken.extend(["300-301", "500-501"])
+    importer("sync")
+    first, *others = (letter["id"] for letter in open_letters(importer))
+    assert f"dead letters  {1 + len(others)} open" in importer("runs", "show", "1").out
+    importer.sandbox.settings.broken.clear()
+    assert importer("dlq", "replay", str(first)).code == 0
+    assert importer("dlq", "discard", *map(str, others), "--yes").code == 0
+    out = importer("runs", "show", "1").out
+    assert re.search(rf"dead letters  1 replayed in run 2 \(.* UTC\), {len(others)} discarded \(.* UTC\)", out)
+    assert "dead letters" not in importer("runs", "show", "2").out
 
 
 def test_a_replay_of_nothing_says_so(make_importer: MakeImporter) -> None:

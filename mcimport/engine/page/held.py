@@ -95,9 +95,12 @@ class HeldLookups:
         open_ = [contact for contact in contacts if depends(contact)]
         if not open_:
             return CheckedContacts(tuple(contacts))
-        self._looks_up(len(open_))
-        with decode_slot.released(), ThreadPoolExecutor(min(AT_ONCE, len(open_)), thread_name_prefix="held") as pool:
-            found = dict(zip((contact.id for contact in open_), pool.map(self._counted, open_), strict=True))
+        chosen = self._within_allowance(open_)
+        found: dict[str, tuple[Sight, bool]] = dict.fromkeys((contact.id for contact in open_), ("unknown", False))
+        if chosen:
+            self._looks_up(len(chosen))
+            with decode_slot.released(), ThreadPoolExecutor(min(AT_ONCE, len(chosen)), "held") as pool:
+                found |= zip((contact.id for contact in chosen), pool.map(self._counted, chosen), strict=True)
         seen = {contact_id: sight for contact_id, (sight, _) in found.items()}
         asked = Counter(contact.marketing_optin for contact in open_ if found[contact.id][1])
         neither = [contact.id for contact in open_ if contact.marketing_optin == "NOT_SPECIFIED"]
@@ -108,6 +111,17 @@ class HeldLookups:
             asked=LookUps(asked["NOT_SPECIFIED"], asked["EXPLICITLY_OPTEDOUT"]),
         )
 
+    def _within_allowance(self, contacts: Iterable[Contact]) -> list[Contact]:
+        """Returns those who may still be looked up; the allowance is theirs from here on."""
+        chosen = []
+        with self._lock:
+            for contact in contacts:
+                kind = contact.marketing_optin or ""
+                if self._left[kind] > 0:
+                    self._left[kind] -= 1
+                    chosen.append(contact)
+        return chosen
+
     def _counted(self, contact: Contact) -> tuple[Sight, bool]:
         try:
             return self._look_up(contact)
@@ -116,7 +130,7 @@ class HeldLookups:
 
     def _look_up(self, contact: Contact) -> tuple[Sight, bool]:
         """Returns what Ometria holds, and whether it was asked."""
-        if not self._may_ask(contact.marketing_optin or ""):
+        if self._rests(contact.marketing_optin or ""):
             return "unknown", False
         try:
             held = self._contacts.contact(contact.collection, contact.id)
@@ -128,12 +142,12 @@ class HeldLookups:
             return "absent", True
         return ("out" if held.marketing_optin == "EXPLICITLY_OPTEDOUT" else "other"), True
 
-    def _may_ask(self, kind: str) -> bool:
+    def _rests(self, kind: str) -> bool:
+        """Says whether nobody is looked up for a while; gives the allowance for this contact back then."""
         with self._lock:
-            if time.monotonic() < self._rests_until or self._left[kind] <= 0:
-                return False
-            self._left[kind] -= 1
-            return True
+            rests = time.monotonic() < self._rests_until
+            self._left[kind] += rests
+            return rests
 
     def _failed(self) -> None:
         with self._lock:

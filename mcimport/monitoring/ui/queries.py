@@ -167,11 +167,12 @@ TIMELINE = f"""
         retries, coalesce(error, '') AS error
     FROM windows WHERE run_id = {_THE_RUN} AND begun_at IS NOT NULL ORDER BY number
 """
+_LASTED = duration("max(0, strftime('%s', finished_at) - strftime('%s', begun_at))")
 WINDOWS = f"""
     SELECT number AS "time range", {status("status")} AS status, sweep,
         {moment("since", "the beginning")} AS "from (UTC)", {moment("until", "-")} AS "to (UTC)",
         {number("members")} AS members, {number("pushed")} AS pushed, {number("retries")} AS retries,
-        {duration("seconds")} AS took, {escaped("coalesce(error, '')")} AS error
+        {_LASTED} AS took, {escaped("coalesce(error, '')")} AS error
     FROM (SELECT * FROM windows WHERE run_id = {_THE_RUN} ORDER BY status = 'done', number LIMIT 500)
     UNION ALL SELECT '-', 'none', '', '', '', '', '', '', '', ''
     WHERE NOT EXISTS (SELECT 1 FROM windows WHERE run_id = {_THE_RUN})

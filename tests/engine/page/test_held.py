@@ -9,11 +9,14 @@ from conftest import CONFIG, Importer, MakeImporter
 from passing import time_passes
 
 from engine.distributed.test_executor import page_message, workplace
+from mcimport.config import load
 from mcimport.engine.distributed.messages import Processed
 from mcimport.engine.page import held
-from mcimport.models import LookUps
+from mcimport.engine.page.held import HeldLookups
+from mcimport.models import Contact, LookUps
 from mcimport.models.timestamps import iso
 from mcimport.sandbox.request_log import max_in_any_second
+from mcimport.services.connections import ConnectionPool
 from mcimport.services.http.shutdown import StopSignal
 from mcimport.services.ometria import contacts
 
@@ -220,6 +223,19 @@ def test_so_many_are_looked_up_in_a_run_and_no_more(
     assert "3 members, neither opted in nor out," in result.err
     consents = [contact_of(importer, one)["marketing_optin"] for one in members]
     assert (consents.count(OUT), consents.count(NEITHER)) == (7, 3)
+
+
+def test_only_those_who_are_looked_up_are_reported(make_importer: MakeImporter) -> None:
+    """Not those for whom the run may ask no more: the display counts what takes time."""
+    importer = make_importer()
+    ids = [f"c{number}" for number in range(5)]
+    contacts = [Contact(type_="c", id=one, collection="mailchimp", marketing_optin="NOT_SPECIFIED") for one in ids]
+    reported: list[int] = []
+    client = load(config=importer.config, environ={}).clients["acme"]
+    with ConnectionPool(StopSignal()).open(client) as services:
+        lookups = HeldLookups(services.contacts, None, LookUps(3, 0), reported.append)
+        assert [lookups.settled(contacts).asked, lookups.settled(contacts).asked] == [LookUps(3, 0), LookUps()]
+    assert reported == [3, -1, -1, -1]
 
 
 def test_a_lists_first_run_asks_of_nobody_what_ometria_holds(make_importer: MakeImporter) -> None:

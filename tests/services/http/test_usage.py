@@ -145,8 +145,7 @@ def test_shares_of_the_time_are_told_the_largest_first() -> None:
     """And nothing where nothing was measured."""
     usage = Usage(waited_limiter=80.0, waited_mailchimp=15.0, converting=5.0)
     assert time_spent(usage) == (
-        "waiting for Ometria's rate limit 80%, waiting for Mailchimp 15%, converting 5% (of 1 min 40 s, all"
-        " workers together)"
+        "waiting for Ometria's rate limit 80%, waiting for Mailchimp 15%, converting 5% (shares of all workers' time)"
     )
     assert time_spent(Usage()) == ""
 
@@ -159,6 +158,15 @@ def test_a_bar_is_as_wide_as_its_column_wherever_the_window_lies(begun: int, las
     bars = [row[6] for row in window_rows(RUN, windows, columns=columns, plain=True, fold=True)]
     assert len({len(bar) for bar in bars}) == 1
     assert all("#" in bar for bar in bars)
+
+
+def test_a_window_took_as_long_as_its_bar_shows() -> None:
+    """From its first page to its end: the seconds of its pages, read at once, would be more than the run's."""
+    half = replace(WINDOW, begun_at=100, finished_at=115, seconds=300.0)
+    rows = window_rows(RUN, [half, replace(WINDOW, begun_at=100, finished_at=130)], columns=80, plain=True, fold=True)
+    assert [(row[6], row[7]) for row in rows] == [("#####.....", "15 s"), ("##########", "30 s")]
+    (still,) = window_rows(RUN, [replace(WINDOW, finished_at=None)], columns=80, plain=True, fold=True)
+    assert still[7] == "-"
 
 
 def test_of_many_windows_those_that_went_well_are_folded() -> None:

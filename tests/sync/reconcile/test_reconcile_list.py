@@ -668,7 +668,7 @@ def test_of_several_clients_each_is_compared_with_its_own_keys(make_importer: Ma
     result = importer("reconcile", "--json")
     assert result.code == 3
     assert {line["client"]: line["missing"] for line in result.lines} == {"a": 0, "b": 3, "c": 0}
-    assert "3 lists: 1 differ, 2 completed" in result.err
+    assert "3 lists: 1 with differences, 2 completed" in result.err
     importer.sandbox.settings.fault = lambda one: "401" if one.key == clients["c"]["mailchimp_key"] else None
     result = importer("reconcile", "--mend", "--yes", "--json")
     assert result.code == 1
