@@ -55,7 +55,7 @@ class LookUpsUnderWay(Struct, frozen=True):
         if self.done and now - self.since >= SILENT_FOR:
             left = f" ({clock((self.total - self.done) * (now - self.since) / self.done)} left)"
         done = out_of(self.done, self.total, "contact")
-        return f"looked up {done} in Ometria{left}, so that nobody who said no is opted in"
+        return f"looked up {done} in Ometria{left}, so that no opt-out is lifted"
 
 
 class Waits(Struct, frozen=True):

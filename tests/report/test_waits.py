@@ -84,7 +84,7 @@ def test_ometrias_time_is_counted_down_and_a_step_follows(tracker: ProgressTrack
 
 def test_look_ups_that_a_page_waits_for_are_counted(tracker: ProgressTracker, clock: Clock) -> None:
     """How many of how many, what for and, once their speed shows, how long they take: minutes in which no page ends."""
-    why = "so that nobody who said no is opted in"
+    why = "so that no opt-out is lifted"
     tracker.looks_up(*ACME, 100)
     tracker.looks_up(*ACME, 80)
     assert words(tracker) == [f"looked up 0 of 180 contacts in Ometria, {why}"]
