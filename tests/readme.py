@@ -52,9 +52,14 @@ def commands() -> str:
     rows = []
     for name, command in group.commands.items():
         for path, one in _leaves(f"mcimport {name}", command):
-            arguments = [each.metavar or each.name.upper() for each in one.params if each.param_type_name == "argument"]
+            arguments = [_as_in_usage(each) for each in one.params if each.param_type_name == "argument"]
             rows.append(f"| `{' '.join([path, *arguments])}` | {one.help.strip().splitlines()[0]} |")
     return "\n".join(["| command | does |", "|---|---|", *rows])
+
+
+def _as_in_usage(argument: Any) -> str:
+    name = argument.metavar or argument.name.upper()
+    return f"{name if argument.required else f'[{name}]'}{'...' * (argument.nargs != 1)}"
 
 
 def _leaves(path: str, command: Any) -> list[tuple[str, Any]]:

@@ -113,6 +113,23 @@ def test_the_help_fits_a_terminal_of_80_columns_one_line_a_command() -> None:
     assert max(map(len, shown.stdout.splitlines())) <= 80
 
 
+@pytest.mark.parametrize(
+    ("command", "usage"),
+    [
+        ("sync", "Usage: mcimport sync [OPTIONS] [LIST_KEY]...\n"),
+        ("dlq replay", "Usage: mcimport dlq replay [OPTIONS] [ID]...\n"),
+        ("runs show", "Usage: mcimport runs show [OPTIONS] RUN\n"),
+        ("init", "Usage: mcimport init [OPTIONS] [FILE]\n"),
+    ],
+)
+def test_usage_is_written_as_other_programs_write_it(command: str, usage: str) -> None:
+    """No braces, nothing doubled, and no type of Python's beside an argument."""
+    program = [sys.executable, "-m", "mcimport", *command.split(), "--help"]
+    shown = subprocess.run(program, capture_output=True, text=True, check=True).stdout
+    assert shown.startswith(usage)
+    assert re.search(r"<(str|path|list|int)\b", shown) is None
+
+
 def personal_data(importer: Importer) -> list[str]:
     """Every address and name of the audience that is long enough to be nobody's word, and both keys."""
     found = {importer.sandbox.mailchimp_key, importer.sandbox.ometria_key}

@@ -33,7 +33,7 @@ from mcimport.cli import (
     worker,
 )
 from mcimport.cli.exits import FAILED, OK, of_error
-from mcimport.cli.help import PanelGroup, epilog
+from mcimport.cli.help import PanelGroup, PlainCommand, epilog
 from mcimport.cli.options import Options
 from mcimport.cli.output import LogFormat, ignore_broken_pipe, print_error, set_log_format
 from mcimport.config import variables
@@ -125,7 +125,7 @@ def _with_commands(names: tuple[str, ...]) -> typer.Typer:
     )
     for name in names:
         if name in _COMMANDS:
-            found.command(name, epilog=epilog(name))(_COMMANDS[name])
+            found.command(name, cls=PlainCommand, epilog=epilog(name))(_COMMANDS[name])
         else:
             found.add_typer(_GROUPS[name], name=name)
     return found

@@ -13,7 +13,7 @@ import typer
 
 from mcimport.cli import completion
 from mcimport.cli.exits import OK, USAGE
-from mcimport.cli.help import LineGroup, epilog
+from mcimport.cli.help import LineGroup, PlainCommand, epilog
 from mcimport.cli.options import Options
 from mcimport.cli.output import ignore_broken_pipe, print_error, warn
 from mcimport.errors import ConfigError
@@ -34,7 +34,7 @@ def config() -> None:
     """Makes `config` a group: typer would turn a group of one command into that command."""
 
 
-@app.command("show", epilog=epilog("config show"))
+@app.command("show", cls=PlainCommand, epilog=epilog("config show"))
 def show(
     context: typer.Context,
     *,

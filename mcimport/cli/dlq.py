@@ -10,7 +10,7 @@ import typer
 from mcimport.cli import completion
 from mcimport.cli.confirm import ask, check_terminal, confirm
 from mcimport.cli.exits import OK
-from mcimport.cli.help import LineGroup, epilog
+from mcimport.cli.help import LineGroup, PlainCommand, epilog
 from mcimport.cli.letter_ids import find_letters, parse_ids
 from mcimport.cli.options import CLIENTS, ENGINE, LOG_FORMAT, VERBOSE, load_settings, no_state_file
 from mcimport.cli.output import LogFormat, ignore_broken_pipe, say, set_log_format, warn
@@ -41,7 +41,7 @@ app = typer.Typer(
 )
 
 
-@app.command("list", epilog=epilog("dlq list"))
+@app.command("list", cls=PlainCommand, epilog=epilog("dlq list"))
 def list_letters(
     context: typer.Context,
     *,
@@ -74,10 +74,10 @@ def list_letters(
             say("no dead letters" if everything else "no open dead letters")
 
 
-@app.command("show", epilog=epilog("dlq show"))
+@app.command("show", cls=PlainCommand, epilog=epilog("dlq show"))
 def show_letter(
     context: typer.Context,
-    letter_ids: Annotated[list[str], typer.Argument(metavar="ID...", help=_IDS, autocompletion=completion.letters)],
+    letter_ids: Annotated[list[str], typer.Argument(metavar="ID", help=_IDS, autocompletion=completion.letters)],
     *,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON line per dead letter.")] = False,
 ) -> None:
@@ -98,12 +98,12 @@ def show_letter(
             read_state.write_facts(facts(letter, list_statuses[letter.list_id]))
 
 
-@app.command("discard", epilog=epilog("dlq discard"))
+@app.command("discard", cls=PlainCommand, epilog=epilog("dlq discard"))
 def discard_letters(
     context: typer.Context,
     letter_ids: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[ID]...", help=_IDS, show_default=False, autocompletion=completion.letters),
+        typer.Argument(metavar="ID", help=_IDS, show_default=False, autocompletion=completion.letters),
     ] = None,
     *,
     client: CLIENT_LETTERS = None,
@@ -154,12 +154,12 @@ def _to_discard(
     return found
 
 
-@app.command("replay", epilog=epilog("dlq replay"))
+@app.command("replay", cls=PlainCommand, epilog=epilog("dlq replay"))
 def replay_letters(
     context: typer.Context,
     letter_ids: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[ID]...", help=_IDS, show_default=False, autocompletion=completion.letters),
+        typer.Argument(metavar="ID", help=_IDS, show_default=False, autocompletion=completion.letters),
     ] = None,
     *,
     client: CLIENT_LETTERS = None,

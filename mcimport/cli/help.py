@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 PANELS: Mapping[str, Mapping[str, str]] = {
     "Every day": {
@@ -113,6 +113,24 @@ def plain_words(message: str) -> str:
     for pattern, words in _PYDANTIC:
         message = re.sub(pattern, words, message)
     return message
+
+
+_TYPE = re.compile(r" <[\w\[\]]+>")  # of Python, behind an argument's name
+_BRACES = re.compile(r"\{([A-Z_]+)\}")
+
+
+class PlainCommand(TyperCommand):
+    """Shows arguments as other programs do: required ones without braces, and none with its type in Python."""
+
+    def get_usage(self, ctx: Any) -> str:
+        return _plain_arguments(super().get_usage(ctx))
+
+    def get_help(self, ctx: Any) -> str:
+        return _plain_arguments(super().get_help(ctx))
+
+
+def _plain_arguments(text: str) -> str:
+    return _BRACES.sub(r"\1", _TYPE.sub("", text))
 
 
 class LineGroup(TyperGroup):

@@ -24,7 +24,9 @@ _SOURCES = "Where to find the key: env:NAME or file:PATH."
 
 def init(
     context: typer.Context,
-    path: Annotated[Path | None, typer.Argument(help="File to write; default ./mcimport.toml.", readable=False)] = None,
+    path: Annotated[
+        Path | None, typer.Argument(metavar="FILE", help="File to write; default ./mcimport.toml.", readable=False)
+    ] = None,
     *,
     add: Annotated[bool, typer.Option("--add", help="Add a client to the file that is there.")] = False,
     client: Annotated[str | None, typer.Option(metavar="NAME", help="Name of the client.")] = None,

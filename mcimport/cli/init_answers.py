@@ -16,7 +16,10 @@ from mcimport.cli.output import say
 from mcimport.config import Answers
 from mcimport.config.keys import KeySource
 from mcimport.config.masked import masked_source
+from mcimport.config.settings import WHERE_LIST_IDS_ARE
 from mcimport.errors import ConfigError
+
+_is_usual_id = re.compile(r"[0-9a-f]{10}").fullmatch
 
 Check = Callable[[str, Answers], None]
 """Raises ConfigError where the answer of this name cannot be a setting; answers that follow are examples."""
@@ -92,12 +95,15 @@ def _ask(answers: Answers, name: str, question: str, check: Check) -> Answers:
 
 
 def show_notes(answers: Answers, folder: Path) -> None:
-    """Says on standard error which key is not there yet; it may well be set or written later."""
+    """Says on standard error which key is not there yet, for it may be set later, and what looks like no list's id."""
     for service, source in _sources(answers, folder):
         try:
             source.read()
         except ConfigError as error:
-            say(f"mcimport: note: {service} key: {str(error).removeprefix(': ')}")
+            say(f"mcimport: note: {service} key: {str(error).removeprefix(': ')}{f'. {error.hint}' * bool(error.hint)}")
+    for key in answers.lists:
+        if not _is_usual_id(key):
+            say(f"mcimport: note: {key} does not look like a list's id (ten of 0-9 and a-f): {WHERE_LIST_IDS_ARE}")
 
 
 def confirm_summary(answers: Answers, target: Path, *, asks: bool) -> bool:

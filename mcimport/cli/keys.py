@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from mcimport.cli import completion
-from mcimport.cli.help import LineGroup, epilog
+from mcimport.cli.help import LineGroup, PlainCommand, epilog
 from mcimport.cli.options import load_settings
 from mcimport.cli.output import say, warn_root
 from mcimport.config import Client, Settings
@@ -24,7 +24,7 @@ def keys() -> None:
     """Makes `keys` a group: typer would turn a group of one command into that command."""
 
 
-@app.command("accept", epilog=epilog("keys accept"))
+@app.command("accept", cls=PlainCommand, epilog=epilog("keys accept"))
 def accept(
     context: typer.Context,
     client: Annotated[

@@ -9,7 +9,7 @@ import typer
 
 from mcimport.cli.check import MARKS, PLAIN_MARKS
 from mcimport.cli.exits import FAILED, OK
-from mcimport.cli.help import LineGroup, epilog
+from mcimport.cli.help import LineGroup, PlainCommand, epilog
 from mcimport.cli.options import CLIENTS, load_settings
 from mcimport.cli.output import ignore_broken_pipe, show
 from mcimport.errors import ConfigError
@@ -22,7 +22,7 @@ def notify() -> None:
     """Makes `notify` a group: typer would turn a group of one command into that command."""
 
 
-@app.command("test", epilog=epilog("notify test"))
+@app.command("test", cls=PlainCommand, epilog=epilog("notify test"))
 def send(
     context: typer.Context,
     *,

@@ -19,6 +19,7 @@ from mcimport.errors import ConfigError
 from mcimport.errors.ownership import owner_for_root
 
 LARGEST_ID = 2**63 - 1  # SQLite's
+LIST_HELP = "Id of a list; `mcimport lists` shows them."
 
 
 class Options(Struct, frozen=True):

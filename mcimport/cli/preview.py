@@ -7,14 +7,17 @@ from typing import Annotated
 import typer
 
 from mcimport.cli import completion
-from mcimport.cli.options import load_settings
+from mcimport.cli.options import LIST_HELP, load_settings
 
 
 def preview(
     context: typer.Context,
-    list_key: Annotated[str, typer.Argument(metavar="LIST_KEY", autocompletion=completion.lists)],
+    list_key: Annotated[
+        str,
+        typer.Argument(metavar="LIST_KEY", help=LIST_HELP, autocompletion=completion.lists),
+    ],
     *,
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="Number of members to show.")] = 5,
+    limit: Annotated[int, typer.Option(metavar="N", min=1, max=1000, help="Number of members to show.")] = 5,
     member: Annotated[str | None, typer.Option(metavar="ID", help="Show only the member with this contact_id.")] = None,
     client: Annotated[
         str | None,

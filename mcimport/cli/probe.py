@@ -7,13 +7,16 @@ from typing import Annotated
 
 import typer
 
-from mcimport.cli.options import VERBOSE, load_settings
+from mcimport.cli.options import LIST_HELP, VERBOSE, load_settings
 from mcimport.errors import ConfigError
 
 
 def probe(  # noqa: PLR0913 - typer reads the signature: these are the options of the command
     context: typer.Context,
-    list_key: Annotated[str | None, typer.Argument(metavar="LIST_KEY", show_default=False)] = None,
+    list_key: Annotated[
+        str | None,
+        typer.Argument(metavar="LIST_KEY", help=LIST_HELP, show_default=False),
+    ] = None,
     *,
     write: Annotated[
         bool,
@@ -30,7 +33,10 @@ def probe(  # noqa: PLR0913 - typer reads the signature: these are the options o
         str | None, typer.Option(metavar="NAME", help="Say why a fact matters, and what was known of it. No request.")
     ] = None,
     connections: Annotated[
-        int, typer.Option(min=1, max=11, help="Connections to Mailchimp; 11 also tries what one too many is answered.")
+        int,
+        typer.Option(
+            metavar="N", min=1, max=11, help="Connections to Mailchimp; 11 also tries what one too many is answered."
+        ),
     ] = 2,
     client: Annotated[str | None, typer.Option(metavar="NAME", help="Client, if several have this list.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON line per fact.")] = False,

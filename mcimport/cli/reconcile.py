@@ -10,7 +10,7 @@ import typer
 
 from mcimport.cli import completion
 from mcimport.cli.confirm import check_terminal, confirm, wakeup_on_signals
-from mcimport.cli.options import CLIENTS, LOG_FORMAT, VERBOSE, load_settings
+from mcimport.cli.options import CLIENTS, LIST_HELP, LOG_FORMAT, VERBOSE, load_settings
 from mcimport.cli.output import LogFormat, say, set_log_format
 from mcimport.cli.output_file import output_file
 from mcimport.config import Client
@@ -26,7 +26,13 @@ DEFAULT_JOBS = 8  # each reads a whole list
 def reconcile(  # noqa: PLR0913 - typer reads the signature: these are the options of the command
     context: typer.Context,
     list_keys: Annotated[
-        list[str] | None, typer.Argument(metavar="[LIST_KEY]...", show_default=False, autocompletion=completion.lists)
+        list[str] | None,
+        typer.Argument(
+            metavar="LIST_KEY",
+            help=LIST_HELP,
+            show_default=False,
+            autocompletion=completion.lists,
+        ),
     ] = None,
     *,
     mend: Annotated[
@@ -47,7 +53,7 @@ def reconcile(  # noqa: PLR0913 - typer reads the signature: these are the optio
         ),
     ] = False,
     client: CLIENTS = None,
-    jobs: Annotated[int, typer.Option(min=1, help="Clients to work on at the same time.")] = DEFAULT_JOBS,
+    jobs: Annotated[int, typer.Option(metavar="N", min=1, help="Clients to work on at the same time.")] = DEFAULT_JOBS,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON line per list on standard output.")] = False,
     all_ids: Annotated[
         bool, typer.Option("--all-ids", help="With --json: list every id that differs, with its kind and fields.")

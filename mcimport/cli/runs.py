@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from mcimport.cli import completion
-from mcimport.cli.help import LineGroup, epilog
+from mcimport.cli.help import LineGroup, PlainCommand, epilog
 from mcimport.cli.options import CLIENTS, LARGEST_ID, load_settings
 from mcimport.cli.output import say
 from mcimport.errors import ConfigError
@@ -18,12 +18,12 @@ from mcimport.report.format import escape, pluralize
 app = typer.Typer(cls=LineGroup, help="Log of runs.", no_args_is_help=True)
 
 
-@app.command("list", epilog=epilog("runs list"))
+@app.command("list", cls=PlainCommand, epilog=epilog("runs list"))
 def list_runs(
     context: typer.Context,
     *,
     client: CLIENTS = None,
-    limit: Annotated[int, typer.Option(min=1, max=LARGEST_ID, help="Number of runs to show.")] = 20,
+    limit: Annotated[int, typer.Option(metavar="N", min=1, help="Number of runs to show.")] = 20,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON line per run.")] = False,
 ) -> None:
     """Lists runs, newest first, including those of clients that are no longer configured."""
@@ -44,7 +44,7 @@ def list_runs(
         say(f"only the latest {pluralize(limit, 'run')}; `mcimport runs list --limit {10 * limit}` shows more")
 
 
-@app.command("show", epilog=epilog("runs show"))
+@app.command("show", cls=PlainCommand, epilog=epilog("runs show"))
 def show_run(
     context: typer.Context,
     number: Annotated[str, typer.Argument(metavar="RUN", help="Number of the run.", autocompletion=completion.runs)],

@@ -15,22 +15,26 @@ _is_range = re.compile(r"\d{1,9}(?:-\d{1,9})?").fullmatch
 
 def sandbox(  # noqa: PLR0913 - typer reads the signature: these are the sandbox's settings
     *,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on loopback; 0 picks a free one.")] = 8025,
+    port: Annotated[
+        int, typer.Option(metavar="N", min=0, max=65535, help="Port on loopback; 0 picks a free one.")
+    ] = 8025,
     clients: Annotated[
         int,
-        typer.Option(min=1, max=100, metavar="N", help="Number of clients; several get a configuration file."),
+        typer.Option(metavar="N", min=1, max=100, help="Number of clients; several get a configuration file."),
     ] = 1,
-    size: Annotated[int, typer.Option(min=0, help="Number of members on each list.")] = 25_000,
+    size: Annotated[int, typer.Option(metavar="N", min=0, help="Number of members on each list.")] = 25_000,
     seed: Annotated[int, typer.Option(help="Seed; the same seed invents the same members.")] = 7,
-    latency: Annotated[float, typer.Option(min=0, help="Seconds per answer.")] = 0.0,
+    latency: Annotated[float, typer.Option(metavar="N", min=0, help="Seconds per answer.")] = 0.0,
     broken: Annotated[
         list[str] | None, typer.Option(metavar="FROM-TO", help="Ranks of members whose page always fails.")
     ] = None,
-    error_rate: Annotated[float, typer.Option(min=0, max=1, help="Share of answers that are errors (500).")] = 0.0,
-    throttle_rate: Annotated[
-        float, typer.Option(min=0, max=1, help="Share of answers that refuse as too many (429).")
+    error_rate: Annotated[
+        float, typer.Option(metavar="N", min=0, max=1, help="Share of answers that are errors (500).")
     ] = 0.0,
-    churn: Annotated[float, typer.Option(min=0, help="Changes per second while serving.")] = 0.0,
+    throttle_rate: Annotated[
+        float, typer.Option(metavar="N", min=0, max=1, help="Share of answers that refuse as too many (429).")
+    ] = 0.0,
+    churn: Annotated[float, typer.Option(metavar="N", min=0, help="Changes per second while serving.")] = 0.0,
     since_includes: Annotated[
         bool, typer.Option("--since-includes", help="Let since_last_changed include the second it names.")
     ] = False,
@@ -65,7 +69,9 @@ def sandbox(  # noqa: PLR0913 - typer reads the signature: these are the sandbox
         raise ConfigError(f"port {port} cannot be used: {error.strerror}", hint="Choose another with --port.") from None
 
 
-def demo(size: Annotated[int, typer.Option(min=2_000, help="Number of invented members.")] = 25_000) -> None:
+def demo(
+    size: Annotated[int, typer.Option(metavar="N", min=2_000, help="Number of invented members.")] = 25_000,
+) -> None:
     """Shows the main job on the sandbox, start to finish, in under a minute; touches none of your data."""
     check_extra()
     from mcimport.cli.demo import run_demo  # noqa: PLC0415 - needs the extra

@@ -8,7 +8,7 @@ import typer
 from msgspec.structs import replace
 
 from mcimport.cli import completion
-from mcimport.cli.options import CLIENTS, ENGINE, LOG_FORMAT, VERBOSE, load_settings
+from mcimport.cli.options import CLIENTS, ENGINE, LIST_HELP, LOG_FORMAT, VERBOSE, load_settings
 from mcimport.cli.output import LogFormat, say, set_log_format
 from mcimport.config import Client, Settings, with_flags
 from mcimport.config.schema import MOST_CONNECTIONS, MOST_MEMBERS
@@ -22,7 +22,13 @@ DEFAULT_JOBS = 32  # a thousand clients without changes, which need two requests
 def sync(  # noqa: PLR0913 - typer reads the signature: these are the options of the command
     context: typer.Context,
     list_keys: Annotated[
-        list[str] | None, typer.Argument(metavar="[LIST_KEY]...", show_default=False, autocompletion=completion.lists)
+        list[str] | None,
+        typer.Argument(
+            metavar="LIST_KEY",
+            help=LIST_HELP,
+            show_default=False,
+            autocompletion=completion.lists,
+        ),
     ] = None,
     *,
     since: Annotated[
@@ -38,11 +44,14 @@ def sync(  # noqa: PLR0913 - typer reads the signature: these are the options of
     ] = None,
     full: Annotated[bool, typer.Option("--full", help="Import every member, ignoring the sync point.")] = False,
     client: CLIENTS = None,
-    jobs: Annotated[int, typer.Option(min=1, help="Clients to work on at the same time.")] = DEFAULT_JOBS,
+    jobs: Annotated[int, typer.Option(metavar="N", min=1, help="Clients to work on at the same time.")] = DEFAULT_JOBS,
     workers: Annotated[
-        int | None, typer.Option(min=1, max=MOST_CONNECTIONS, help="Parallel workers per client, at most 10.")
+        int | None,
+        typer.Option(metavar="N", min=1, max=MOST_CONNECTIONS, help="Parallel workers per client, at most 10."),
     ] = None,
-    window: Annotated[int | None, typer.Option(min=1, max=MOST_MEMBERS, help="Members per page, at most 1000.")] = None,
+    window: Annotated[
+        int | None, typer.Option(metavar="N", min=1, max=MOST_MEMBERS, help="Members per page, at most 1000.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Read and convert, but push and record nothing.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON line per list on standard output.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show only errors.")] = False,

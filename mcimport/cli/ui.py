@@ -19,7 +19,9 @@ PORT = 8026
 def ui(
     context: typer.Context,
     *,
-    port: Annotated[int, typer.Option(min=0, max=65_535, help="Port on loopback; 0 picks a free one.")] = PORT,
+    port: Annotated[
+        int, typer.Option(metavar="N", min=0, max=65_535, help="Port on loopback; 0 picks a free one.")
+    ] = PORT,
 ) -> None:
     """Shows the state file in the browser, read-only, until stopped: lists, runs, time ranges, dead letters."""
     require_extra("`mcimport ui`", "ui", "datasette", "datasette_dashboards")

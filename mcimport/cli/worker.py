@@ -15,7 +15,7 @@ def worker(
     context: typer.Context,
     *,
     concurrency: Annotated[
-        int, typer.Option(min=1, max=1000, metavar="N", help="Pages to import at the same time.")
+        int, typer.Option(metavar="N", min=1, max=1000, help="Pages to import at the same time.")
     ] = 10,
     verbose: VERBOSE = False,
     log_format: LOG_FORMAT = LogFormat.TEXT,

@@ -145,7 +145,7 @@ def _lists(facts: _ClientFacts, answer: ProbeResult) -> Iterator[Finding]:
         if isinstance(sync_state, ConfigError):
             yield error_finding(name, f"list {key}", sync_state)
         elif isinstance(size, int):
-            yield Finding(name, f"list {key}", "good", pluralize(size, "member"))
+            yield Finding(name, f"list {key}", "good", f"{pluralize(size, 'member')}, of every status but archived")
             yield from _permissions(facts.client, key, answer.permissions.get(key))
         elif size is not None:
             yield error_finding(name, f"list {key}", size)

@@ -7,6 +7,7 @@ from typing import Literal
 from msgspec import Struct
 
 from mcimport.errors import McimportError, RetriableError
+from mcimport.services.http.status import CHECK_TESTS_IT
 
 TRY_AGAIN = "This may pass: run `mcimport check` again in a minute. A sync would retry by itself."
 
@@ -31,5 +32,5 @@ class Finding(Struct, frozen=True):
 
 
 def error_finding(client: str, subject: str, error: McimportError) -> Finding:
-    mend = error.hint or (TRY_AGAIN if isinstance(error, RetriableError) else "")
+    mend = error.hint.removesuffix(f" {CHECK_TESTS_IT}") or (TRY_AGAIN if isinstance(error, RetriableError) else "")
     return Finding(client, subject, "bad", str(error).removeprefix(f"client {client}: "), mend)

@@ -20,6 +20,9 @@ from mcimport.errors import (
 )
 from mcimport.services.http.response import UNDECODABLE, Response, http_date
 
+CHECK_TESTS_IT = "`mcimport check` tests it."
+"""How the hint about a refused key ends; pointless in the check itself."""
+
 LONGEST_RETRY_AFTER = 600.0  # seconds; a server that asks for a day would hang the job
 _PROBLEM = msgspec.json.Decoder(dict[str, object])  # RFC 9457; before any thread begins: see `mailchimp.responses`
 _PLAIN_TITLE = re.compile(r"[A-Za-z0-9 ,.'_-]{1,80}")
@@ -75,7 +78,7 @@ def _forbidden(service: str, answer: Response, said: str) -> ServiceError:
 
 
 def _key_hint(service: str) -> str:
-    return f"Check the {service} API key: complete, still active, right account? `mcimport check` tests it."
+    return f"Check the {service} API key: complete, still active, right account? {CHECK_TESTS_IT}"
 
 
 def _title(answer: Response) -> str:

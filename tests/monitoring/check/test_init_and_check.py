@@ -227,6 +227,19 @@ def test_whatever_is_answered_is_written_as_it_is_or_refused(client: str, source
     assert written["ometria"]["collection"] == collection
 
 
+def test_a_word_that_is_hardly_a_list_is_noted_and_a_key_that_is_missing_with_what_to_do(
+    make_importer: MakeImporter,
+) -> None:
+    """Both may be right later, so the file is written all the same."""
+    importer = make_importer()
+    importer.config.unlink()
+    result = importer("init", *changed("--list", "newsletter"))
+    said = " ".join(result.err.split())
+    assert result.code == 0
+    assert "note: newsletter does not look like a list's id (ten of 0-9 and a-f)" in said
+    assert "the variable A is not set. Set it, also for cron and services." in said
+
+
 # ---- check
 
 

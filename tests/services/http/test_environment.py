@@ -135,6 +135,7 @@ def test_a_folder_that_is_gone_matters_only_to_paths_that_begin_there(
 ) -> None:
     """A deployment replaced it under a shell: absolute paths work, for the others there are words."""
     importer = make_importer(size=3)
+    importer.create_state_file()
     gone = tmp_path / "gone"
     there = 'mkdir "$1"; cd "$1"; rmdir "$1"; shift; exec "$@"'
     for arguments, code in ((importer.command("status"), 0), ([sys.executable, "-m", "mcimport", "status"], 2)):
