@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from typing import Annotated, Any
 
@@ -53,7 +54,8 @@ def check(
         show(finding)
     if not json:
         program = this_program(context.find_object(Options) or Options(), settings.db_path)
-        sync = f"{program} sync{' LIST_KEY' if any(owner.any_list for owner in clients) else ''}"
+        named = "".join(f" --client {shlex.quote(name)}" for name in client or [])
+        sync = f"{program} sync{named}{' LIST_KEY' if any(owner.any_list for owner in clients) else ''}"
         print_lines(sys.stdout, [_conclusion(bad, sync, offline=offline)])
     return FAILED if bad else OK
 

@@ -14,7 +14,7 @@ MEANINGS = {
     "1": "a run failed; its sync point did not move, and the next run resumes it",
     "2": "wrong usage or configuration, reported before any request, unless it took one to find out",
     "3": "finished with dead letters: new ones, or older ones that were retried and failed again; `reconcile`: both "
-    "sides differ",
+    "sides differ; `status`: a list needs attention, or there is no state file",
     "4": "another mcimport is running for the client, and what was asked for by name (`--full`, `--since`, a replay, "
     "`reconcile`, `probe`, `forget`, `keys accept`) was not done",
     "130, 143": "stopped by Ctrl-C or SIGTERM; the next run resumes the rest",
