@@ -157,6 +157,13 @@ def _as_the_user(words: list[str]) -> None:
     _parse_options(run)
 
 
+def _function(words: list[str]) -> None:
+    """The function that runs any command as the service's user does what the line for one command does."""
+    assert words[2:6] == ["runuser", "-u", "mcimport", "--"], words
+    assert words[8].replace('"$@"', "check") in readme.by_hand()
+    assert words[9:] == ["mcimport", "$@;", "}"], words
+
+
 def _systemd(words: list[str]) -> None:
     """The unit is one of this project's."""
     units = [word for word in words if "." in word]
@@ -241,6 +248,7 @@ OTHER_PROGRAMS: dict[str, Callable[[list[str]], None]] = {
     **dict.fromkeys(("umask", "apt-get", "python3", "ln", "useradd", "crontab"), _set_up),
     "install": _copy,
     "runuser": _as_the_user,
+    "as_mcimport()": _function,
     "systemctl": _systemd,
     "journalctl": _systemd,
     "docker": _docker,

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from mcimport.cli.options import load_settings
+from mcimport.cli.options import Options
 from mcimport.cli.output import show
+from mcimport.config import state_file
 
 
 def backup(
@@ -21,9 +22,9 @@ def backup(
     from mcimport.cli.read_state import write_json  # noqa: PLC0415 - other commands start without SQLite and rich
     from mcimport.state import back_up  # noqa: PLC0415 - as above
 
-    settings = load_settings(context)
-    size = back_up(settings.db_path, file.absolute())
+    path = state_file(db=(context.find_object(Options) or Options()).db)  # without the settings, which may be wrong
+    size = back_up(path, file.absolute())
     if json:
         write_json([{"file": str(file), "bytes": size}])
     else:
-        show(f"Copied {settings.db_path} to {file} ({size / 1e6:,.1f} MB), and checked the copy.")
+        show(f"Copied {path} to {file} ({size / 1e6:,.1f} MB), and checked the copy.")

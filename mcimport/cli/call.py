@@ -106,7 +106,8 @@ class Call:
             for words in world_readable_files(settings):
                 say(f"mcimport: {words}")
         reporting = make_reporter(
-            json=output.json or output.plain,
+            json=output.json,
+            in_rounds=output.plain,
             quiet=output.quiet,
             dry_run=output.dry_run,
             verbose=output.verbose,

@@ -56,7 +56,9 @@ def check(
         program = this_program(context.find_object(Options) or Options(), settings.db_path)
         named = "".join(f" --client {shlex.quote(name)}" for name in client or [])
         sync = f"{program} sync{named}{' LIST_KEY' if any(owner.any_list for owner in clients) else ''}"
-        print_lines(sys.stdout, [_conclusion(bad, sync, offline=offline)])
+        print_lines(sys.stdout, [_conclusion(bad, offline=offline)])
+        if not (bad or offline):
+            typer.echo(f"  {sync}")  # does not wrap, for it is to be pasted
     return FAILED if bad else OK
 
 
@@ -76,12 +78,11 @@ def _lines(finding: Finding, mark: str) -> list[str]:
     return [f"{mark} {subject}: {finding.words}", *([f"    {finding.fix}"] if finding.fix else [])]
 
 
-def _conclusion(bad: int, sync: str, *, offline: bool) -> str:
-    """Returns the last line. `sync`: the command that comes next."""
+def _conclusion(bad: int, *, offline: bool) -> str:
     if not bad and offline:
         return "No problems found on this machine; Mailchimp and Ometria were not asked (--offline)."
     if not bad:
-        return f"No problems found. Next: `{sync}`"
+        return "No problems found. Next:"
     if bad == 1:
         return "1 problem found; the suggested fix is shown with it."
     return f"{bad} problems found; the suggested fix is shown with each."

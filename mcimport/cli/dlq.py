@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
@@ -133,7 +134,8 @@ def discard_letters(
                 say(f"dead letter {letter.id} is already closed: {letter.status}")
         still_open = [letter for letter in chosen if letter.status == "open"]
         found = affected(still_open)
-        if state is None or not still_open or not is_confirmed(found, yes=yes, members=members):
+        named = " ".join([*(f"--client {shlex.quote(name)}" for name in client or []), *(letter_ids or [])])
+        if state is None or not still_open or not is_confirmed(found, named, yes=yes, members=members):
             say("nothing was discarded")
             return
         close(state, "discarded", [letter.id for letter in still_open])
@@ -208,15 +210,15 @@ def _check_named(letter_ids: Sequence[str] | None, client: Sequence[str] | None)
         raise ConfigError("ids of dead letters and --client cannot be used together")
 
 
-def is_confirmed(found: Affected, *, yes: bool, members: str | None) -> bool:
+def is_confirmed(found: Affected, chosen: str, *, yes: bool, members: str | None) -> bool:
     """Returns whether these dead letters are to be discarded by a person who knows how many members they are about.
 
-    Asks at the terminal unless the options say it. Raises ConfigError where there is no terminal, and for a number that
-    is not that of the dead letters.
+    `chosen`: what was typed to choose them. Asks at the terminal unless the options say it. Raises ConfigError
+    where there is no terminal, and for a number that is not that of the dead letters.
     """
     number = "unknown" if found.unknown else str(found.members)
     confirmed = f"--yes --members {number}" if found.is_many else "--yes"
-    hint = f"Discard without being asked: `mcimport dlq discard {confirmed} ID...`"
+    hint = f"Discard without being asked: `mcimport dlq discard {confirmed} {chosen}`"
     if members is not None and _normalized(members) != number:
         raise ConfigError(f"--members {members} is not the number of members: {dead_letters(found)}", hint=hint)
     if yes and (members is not None or not found.is_many):

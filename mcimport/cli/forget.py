@@ -49,15 +49,16 @@ def forget(
             say("nothing was removed")
             return
         warn_root(settings.db_path)
+        owner = settings.clients.get(client)
+        is_told = owner is not None and owner.webhook_source is not None
         with lock_client(settings.db_path, client):
-            gone = retention.forget(state, client, list_key)
+            gone = retention.forget(state, client, list_key, keeps_troubles=is_told)
     if json:
         of_list = {} if list_key is None else {"list_key": list_key}
         read_state.write_json([{"client": client, **of_list, **gone}])
     else:
         parts = (pluralize(count, table.removesuffix("s").replace("_", " ")) for table, count in gone.items())
         show(f"{whose}: removed {', '.join(parts)}.")
-    owner = settings.clients.get(client)
     if owner is not None and (list_key is None or owner.among([list_key])):
         say(f"{whose} is still configured: its next sync will import every member again.")
 

@@ -116,7 +116,9 @@ def _print_next(words: str, target: Path, db: Path | None, commands: Sequence[st
     """Writes what was done, and the commands that follow; the file that is looked for first needs no option."""
     is_first = target.absolute() == Path("mcimport.toml").absolute()
     program = this_program(Options(None if is_first else target, db), db or target)
-    show(words, *(f"  {program} {command}" for command in commands))
+    show(words)
+    for command in commands:  # none wraps, for each is to be pasted
+        typer.echo(f"  {program} {command}")
 
 
 def _already_exists(target: Path) -> ConfigError:

@@ -12,7 +12,7 @@ import typer
 from msgspec.structs import replace
 from pydantic import SecretStr
 
-from mcimport.cli.output import say
+from mcimport.cli.output import say, warn
 from mcimport.config import Answers
 from mcimport.config.keys import KeySource
 from mcimport.config.masked import masked_source
@@ -82,16 +82,13 @@ def _with_answer(answers: Answers, name: str, answer: str, check: Check) -> Answ
 
 
 def _ask(answers: Answers, name: str, question: str, check: Check) -> Answers:
-    """Asks until the answer is a possible setting; each time, click prints what was wrong."""
-
-    def parse(answer: str) -> Answers:
+    """Asks until the answer is a possible setting; each time, it says what was wrong."""
+    default = _default(answers, name, check)
+    while True:
         try:
-            return _with_answer(answers, name, answer, check)
+            return _with_answer(answers, name, typer.prompt(question, default=default), check)
         except ConfigError as error:
-            raise typer.BadParameter(str(error)) from None
-
-    found: Answers = typer.prompt(question, default=_default(answers, name, check), value_proc=parse)
-    return found
+            warn(str(error))  # without its hint, that nothing was written: more is still asked
 
 
 def show_notes(answers: Answers, folder: Path) -> None:

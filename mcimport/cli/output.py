@@ -55,7 +55,7 @@ def say(text: str) -> None:
         _state.log.info(text)
         return
     with contextlib.suppress(OSError):
-        _print_lines(sys.stderr, [text])
+        _print_lines(sys.stderr, text.split("\n"))
 
 
 def show(*lines: str) -> None:

@@ -26,10 +26,10 @@ def output_file(path: Path) -> Iterator[TextIO]:
 
     The file has mode 0600. Raises ConfigError, before the block, where no file can be written; OSError on a full disk.
     """
-    target = path.resolve()
-    if target.exists() and not target.is_file():
-        raise ConfigError(f"{path} cannot be written: it is not a file")
     try:
+        target = path.resolve()
+        if target.exists() and not target.is_file():
+            raise ConfigError(f"{path} cannot be written: it is not a file")
         handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
     except OSError as error:
         raise ConfigError(f"{path} cannot be written: {error.strerror}") from None

@@ -107,7 +107,7 @@ def report_lists(settings: Settings, state: State | None, now: int) -> Iterator[
     """Yields the configured lists in the order of the file, then all others that the state file holds."""
     configured = [(client, key) for client in settings.clients.values() for key in client.lists]
     if state is None:
-        yield from (ListStatus(client.name, key, note=NO_STATE_FILE, has_state=False) for client, key in configured)
+        yield from (ListStatus(client.name, key, note=NO_STATE_FILE, is_sound=False) for client, key in configured)
         return
     here = (CURRENT, UNKNOWN)  # an unknown account counts as the present one
     rest = lists.all_lists(state)
@@ -119,7 +119,7 @@ def report_lists(settings: Settings, state: State | None, now: int) -> Iterator[
         if not present:
             note = moved_note(client, key, state)
             latest = overdue.waiting_since(settings, state, of_list, now)
-            yield ListStatus(client.name, key, note=note, is_overdue=now - latest > allowed)
+            yield ListStatus(client.name, key, note=note, is_overdue=now - latest > allowed, is_sound=not note)
         yield from (_report_list(settings, state, row, notes[row.id], allowed, now) for row in present)
         rest = [row for row in rest if row not in present]
     for row in rest:

@@ -78,7 +78,7 @@ def reconcile(  # noqa: PLR0913 - typer reads the signature: these are the optio
     mend = mend or force_mend
     is_asking = mend and not yes
     if is_asking:
-        check_terminal("cannot ask for confirmation", hint="Add --yes: `mcimport reconcile --mend --yes`")
+        check_terminal("cannot ask for confirmation", hint="Add --yes to fix what differs without being asked.")
     if all_ids and not json:
         raise ConfigError("--all-ids needs --json", hint="--csv FILE writes the same ids to a file.")
     if (yes or opt_in) and not mend:

@@ -14,6 +14,7 @@ from mcimport.config import Client, Settings, with_flags
 from mcimport.config.schema import MOST_CONNECTIONS, MOST_MEMBERS
 from mcimport.errors import ConfigError
 from mcimport.errors.machine import affordable
+from mcimport.errors.ownership import file_owner_for_root
 from mcimport.sync.since import parse, read_as
 
 DEFAULT_JOBS = 32  # a thousand clients without changes, which need two requests of 0.3 s each, then take 20 seconds
@@ -91,8 +92,7 @@ def sync(  # noqa: PLR0913 - typer reads the signature: these are the options of
         pairs = [(with_flags(owner, workers=workers, window=window), key) for owner, key in chosen]
         with_engine = replace(output, engine=engine_of(settings, engine))
         if not (dry_run or state_exists(settings.db_path)):
-            words = f"no state file at {settings.db_path}: a new one is created, and every list is imported in full."
-            say(f"mcimport: {words} If there was one before, check --db and MCIMPORT_DB.")
+            say(f"mcimport: {_new_state_file(settings)}")
         return settings, pairs, with_engine
 
     if schedule is not None:
@@ -107,3 +107,13 @@ def sync(  # noqa: PLR0913 - typer reads the signature: these are the options of
         by_name=sync_options.by_name,
         note=rhythm.forget if is_all else None,
     )
+
+
+def _new_state_file(settings: Settings) -> str:
+    """Returns what is said before a state file is made: by root, with settings of a user who may have one, as well."""
+    words = f"no state file at {settings.db_path}: a new one is created, and every list is imported in full."
+    owner = None if settings.config_path is None else file_owner_for_root(settings.config_path)
+    whose = (
+        "" if owner is None else f" {settings.config_path} belongs to {owner}: did you mean `runuser -u {owner} --`?"
+    )
+    return f"{words} If there was one before, check --db and MCIMPORT_DB.{whose}"

@@ -100,7 +100,7 @@ class KeySource:
 
     def _checked(self, key: str, source: str) -> SecretStr:
         if not key:
-            raise self._error(f"{source} is empty")
+            raise self._error(f"{source} is empty", "Put the key there, and nothing else.")
         if key[0] in "\"'" or key[-1] in "\"'":
             raise self._error(f"{source} has quotation marks around it", "Write it without them.")
         if len(key) > _LONGEST_KEY or not _KEY.fullmatch(key):

@@ -41,7 +41,8 @@ def quoted(name: str) -> str:
 
 def did_you_mean(name: str, known: Iterable[str], *, prefix: str = "") -> str:
     """Returns a suggestion; empty where no known name is similar. `prefix`: what all names begin with besides."""
-    near = get_close_matches(name, list(known), n=1)
+    names = list(known)
+    near = [one for one in names if one.casefold() == name.casefold()] or get_close_matches(name, names, n=1)
     return f"; did you mean {prefix}{near[0]}?" if near else ""
 
 

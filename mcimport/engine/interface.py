@@ -30,6 +30,7 @@ class RunSpec(Struct, frozen=True):
         state_id: the name by which messages to workers tell this state file from others.
         warn: takes a text for a person, which is shown when the list ends.
         waits: takes a text that is shown at once: why the run cannot continue at present.
+        accepted: takes how many contacts Ometria accepted, of pages that are not recorded yet.
         looks_up: takes how many more contacts are being looked up in Ometria, or, below 0, how many were.
         finishes: takes, once a stop was requested, how many pages may still end.
         lent: records that from now on workers may have pages of the client.
@@ -53,6 +54,7 @@ class RunSpec(Struct, frozen=True):
     state_id: str
     warn: Callable[[str], None]
     waits: Callable[[str], None]
+    accepted: Callable[[int], None]
     looks_up: Callable[[int], None]
     finishes: Callable[[int], None]
     lent: Callable[[], None]

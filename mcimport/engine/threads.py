@@ -228,7 +228,9 @@ class LocalEngine:
     ) -> bool:
         services = spec.services
         converter = RunConverter(services.mailchimp, spec.fields, spec.rules, spec.event_budget, spec.warn)
-        sender = None if spec.is_dry else BatchSender(services.ometria, account_known_good=spec.account_known_good)
+        known_good, accepted = spec.account_known_good, spec.accepted
+        make = partial(BatchSender, services.ometria, account_known_good=known_good, accepted=accepted)
+        sender = None if spec.is_dry else make()
         is_blind = spec.is_dry or spec.is_first
         held = HeldLookups(services.contacts, spec.imported_until, spec.look_ups, spec.looks_up)
         context = replace(

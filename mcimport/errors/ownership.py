@@ -60,6 +60,12 @@ def owner_for_root(path: Path) -> str | None:
     return user_name(owner) if owner else None
 
 
+def file_owner_for_root(path: Path) -> str | None:
+    """Returns the user to whom a file belongs that root reads; None where it is root's, or this is not root."""
+    owner = path.stat().st_uid if user_id() == 0 and path.exists() else 0
+    return user_name(owner) if owner else None
+
+
 def user_id() -> int:
     """Returns the user as whom this process runs; -1 where the system knows no users by number."""
     return os.geteuid() if hasattr(os, "geteuid") else -1

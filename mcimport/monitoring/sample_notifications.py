@@ -21,6 +21,14 @@ from mcimport.services.http.shutdown import StopSignal
 MAX_FAILURES = 3  # in a row at one address, after which it is sent no more
 
 _WORDS = "this is a test by `mcimport notify test`, nothing is wrong"
+_EXAMPLES: Mapping[Kind, str] = {
+    "failed": "Ometria answered 401: it does not accept the API key",
+    "reconcile_failed": "Mailchimp cannot be reached",
+    "dead_letters": "2 dead letters are open, about 2 members",
+    "differ": "both sides differ: 3 missing, 1 stale, 0 gone; 0 fixed",
+    "spot_check": "1 of 20 contacts that Ometria accepted is not there",
+    "overdue": "the sync point is older than 3 h",
+}
 _PINGS = {
     "start": "/start",
     "failure": "/fail",
@@ -89,6 +97,7 @@ def _documents(client: Client) -> Iterator[tuple[str, dict[str, Any]]]:
     list_key = client.lists[0] if client.lists else _NO_LIST
     for event, kind in [*events, ("recovery", "failed")]:
         result = ListResult(client.name, list_key, "failed" if event == "failure" else "completed")
-        found = Trouble(kind, _WORDS, (_WORDS,), "`mcimport status` shows how the lists are.")
+        words = f"{_EXAMPLES[kind]} (an example: {_WORDS})"
+        found = Trouble(kind, words, (words,), "`mcimport status` shows how the lists are.")
         document = make_document(event, result, found, int(time.time()), [])
         yield f"{event}: {kind}", {**document, "text": f"TEST. {document['text']}", "test": True}

@@ -10,7 +10,7 @@ from msgspec import Struct
 _RED, _YELLOW, _GREEN = "red", "yellow", "green"
 _STATUS = {
     **dict.fromkeys(("failed", "dead", "dead letters", "open"), _RED),
-    **dict.fromkeys(("interrupted", "stopped", "differ", "pending", "skipped"), _YELLOW),
+    **dict.fromkeys(("interrupted", "differ", "pending", "skipped"), _YELLOW),
     **dict.fromkeys(("completed", "done", "nothing changed", "sync point set"), _GREEN),
 }
 _COUNTS = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from functools import partial
@@ -26,6 +27,7 @@ def make_reporter(
     quiet: bool,
     dry_run: bool = False,
     verbose: bool = False,
+    in_rounds: bool = False,
     log: EventLog | None = None,
     stream: TextIO | None = None,
     is_stopping: Callable[[], bool] = lambda: False,
@@ -37,6 +39,7 @@ def make_reporter(
         quiet: write only errors and dead letters, in one or two lines for each list.
         dry_run: say at the end that nothing was pushed or recorded.
         verbose: requests are written between the lines, so there is no live display.
+        in_rounds: rounds that overlap share the screen: there is no live display, and each line has its time.
         log: write nothing but events of this log.
         stream: standard error by default. No reporter writes to standard output.
         is_stopping: says whether a stop was requested, which a live display shows.
@@ -46,9 +49,24 @@ def make_reporter(
         return nullcontext(EventLogReporter(log, quiet=quiet))
     if quiet:
         return nullcontext(ErrorsOnly(out))
-    if not (json or verbose) and out.isatty() and os.environ.get("TERM") != "dumb":
+    if not (json or verbose or in_rounds) and out.isatty() and os.environ.get("TERM") != "dumb":
         return _live(out, dry_run=dry_run, is_stopping=is_stopping)
+    if in_rounds and out.isatty() and not json:
+        return closing(ConsoleReporter(out, partial(_write_wrapped, out), _timed_lines, dry_run=dry_run))
     return closing(ConsoleReporter(out, partial(write_lines, out), result_lines, dry_run=dry_run))
+
+
+def _write_wrapped(stream: TextIO, lines: list[str]) -> None:
+    from mcimport.report.tables import make_console, wrapped  # noqa: PLC0415 - loads rich, which only a terminal needs
+
+    console = make_console(stream)
+    write_lines(stream, [part for line in lines for part in wrapped(console, line)])
+
+
+def _timed_lines(result: ListResult) -> list[str]:
+    """Returns short lines, the first with the local time: a log has times of its own, a screen has none."""
+    first, *others = short_lines(result)
+    return [f"{time.strftime('%H:%M:%S')}  {first}", *others]
 
 
 @contextmanager

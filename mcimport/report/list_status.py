@@ -32,6 +32,7 @@ class ListStatus(Struct, frozen=True):
         discarded: the members of dead letters that were discarded since the last completed full sync.
         note: what is different with the list; may be empty.
         is_configured: the list is in the settings.
+        is_sound: there is a state file, and the list goes where it was sent before: where it does not, no sync begins.
         warnings: the warnings of these runs, newest first, each once, whatever its numbers.
         is_overdue: the sync point, or the first run while there is none, is older than the client allows.
         is_current: the list is synced to this destination now, as far as is known, so dead letters and age count.
@@ -58,13 +59,13 @@ class ListStatus(Struct, frozen=True):
     spot_check: SpotCheck | None = None
     probed_at: int | None = None
     probe_differs: tuple[str, ...] = ()
-    has_state: bool = True
+    is_sound: bool = True
     is_configured: bool = True
 
     @property
     def needs_attention(self) -> bool:
         has_failed = bool(self.runs) and self.runs[0].status == "failed"  # a run that was stopped is no failure
-        return self.is_current and (self.is_overdue or self.open_letters > 0 or has_failed or not self.has_state)
+        return self.is_current and (self.is_overdue or self.open_letters > 0 or has_failed or not self.is_sound)
 
 
 def row(list_status: ListStatus, now: int, *, plain: bool) -> tuple[str, ...]:

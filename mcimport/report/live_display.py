@@ -54,7 +54,7 @@ def _rows(snapshot: Snapshot, most: int, width: int) -> Table:
 
 def _bar(progress: Progress) -> ProgressBar:
     total = progress.total + progress.held_total
-    return ProgressBar(max(1, total), min(progress.read + progress.held, total))
+    return ProgressBar(max(1, total), min(progress.read + progress.ahead + progress.held, total))
 
 
 def _below(snapshot: Snapshot, most: int) -> list[Text]:
@@ -108,7 +108,7 @@ def _numbers(progress: Progress, left: float | None, now: float) -> tuple[str, .
     held = out_of(min(progress.held, progress.held_total), progress.held_total)
     return (
         _read(progress),
-        held if progress.is_comparison else f"{progress.pushed:,}",
+        held if progress.is_comparison else f"{progress.pushed + progress.ahead:,}",
         out_of(progress.done, progress.windows),
         f"{progress.speed(now):,.0f}",
         "-" if left is None else clock(left),
@@ -117,4 +117,7 @@ def _numbers(progress: Progress, left: float | None, now: float) -> tuple[str, .
 
 def _read(progress: Progress) -> str:
     """Returns the members read; of how many only where that is known: not always of a dead letter's."""
-    return out_of(progress.read, progress.total) if 0 < progress.total >= progress.read else f"{progress.read:,}"
+    read = progress.read + progress.ahead
+    if 0 < progress.total >= progress.read:
+        return out_of(min(read, progress.total), progress.total)
+    return f"{read:,}"

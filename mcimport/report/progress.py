@@ -19,7 +19,7 @@ from mcimport.report.waits import LookUpsUnderWay, OpenRequests, PendingRetry, W
 
 UNPLANNED_FOR = 1.0  # seconds after which a list is shown whose run is not planned yet: most have nothing to import
 MANY_LOOK_UPS = 40  # ten seconds at four a second, in which hardly a page ends
-_COUNTS = ("total", "windows", "earlier", "read", "pushed", "done", "held_total", "held")
+_COUNTS = ("total", "windows", "earlier", "read", "pushed", "ahead", "done", "held_total", "held")
 
 
 class Progress(Struct, frozen=True):
@@ -29,6 +29,7 @@ class Progress(Struct, frozen=True):
         began: a reading of the tracker's monotonic clock, in seconds.
         total, windows: the planned members and windows; 0 as long as nothing is planned.
         earlier: those of the members `read` that an earlier call has read.
+        ahead: contacts that Ometria has accepted, of pages that are not done yet: neither read nor pushed counts them.
         held_total, held: the contacts of the list to read back from Ometria, and those that were.
         measured_from: when the time left is measured from, where that is later than `began`.
         passed: members that this call read before that; no sum has them.
@@ -43,6 +44,7 @@ class Progress(Struct, frozen=True):
     earlier: int = 0
     read: int = 0
     pushed: int = 0
+    ahead: int = 0
     done: int = 0
     held_total: int = 0
     held: int = 0
@@ -58,11 +60,11 @@ class Progress(Struct, frozen=True):
     @property
     def is_at_first_pages(self) -> bool:
         """Says whether a planned run has no page yet whose contacts Ometria has taken."""
-        return self.is_planned and self.read == self.earlier
+        return self.is_planned and self.read == self.earlier and not self.ahead
 
     def speed(self, now: float) -> float:
         """Returns contacts per second since the beginning: pushed or, in a comparison, read on both sides."""
-        number = self._processed if self.is_comparison else self.pushed
+        number = self._processed if self.is_comparison else self.pushed + self.ahead
         return number / (now - self.began) if now > self.began else 0.0
 
     def left(self, now: float) -> float | None:
@@ -73,16 +75,16 @@ class Progress(Struct, frozen=True):
         elapsed = now - max(self.began, self.measured_from)
         if self.awaits_look_ups or not self._processed or elapsed <= 0 or self.read > self.total:
             return None
-        rest = self.total - self.read + max(0, self.held_total - self.held)
+        rest = max(0, self.total - self.read - self.ahead) + max(0, self.held_total - self.held)
         return rest * elapsed / self._processed
 
     def measured_again(self, now: float) -> Progress:
         """Returns it with the time left measured from now on: what was read before had another speed."""
-        return replace(self, measured_from=now, passed=self.read - self.earlier, awaits_look_ups=False)
+        return replace(self, measured_from=now, passed=self.read - self.earlier + self.ahead, awaits_look_ups=False)
 
     @property
     def _processed(self) -> int:
-        return self.read - self.earlier - self.passed + self.held
+        return self.read - self.earlier - self.passed + self.ahead + self.held
 
 
 class Snapshot(Struct, frozen=True):
@@ -155,7 +157,13 @@ class ProgressTracker(Reporter):
 
     def page_recorded(self, client: str, list_key: str, outcome: Outcome) -> None:
         page = Progress("", 0, read=outcome.members, pushed=outcome.pushed, done=outcome.rest is None)
-        self._count(client, list_key, page)
+        with self._lock:
+            if progress := self._live.get((client, list_key)):
+                progress = _added(progress, page)
+                self._live[client, list_key] = replace(progress, ahead=max(0, progress.ahead - outcome.pushed))
+
+    def accepted(self, client: str, list_key: str, contacts: int) -> None:
+        self._count(client, list_key, Progress("", 0, ahead=contacts))
 
     def reads_back(self, client: str, list_key: str, total: int) -> None:
         """Begins the count of contacts again: their speed is not that of the members, nor that of an earlier pass."""
@@ -227,7 +235,9 @@ class ProgressTracker(Reporter):
             gone = self._live.pop((result.client, result.list_key), None)
             if gone is not None:
                 # What was planned and not done leaves the sum, because this call will not do it.
-                self._past = _added(self._past, replace(gone, total=gone.read, windows=gone.done, held_total=gone.held))
+                self._past = _added(
+                    self._past, replace(gone, total=gone.read, windows=gone.done, held_total=gone.held, ahead=0)
+                )
 
     def snapshot(self) -> Snapshot:
         with self._lock:

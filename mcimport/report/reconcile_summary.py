@@ -62,7 +62,7 @@ def comparison_lines(title: str, found: Comparison) -> list[str]:
 
 
 def unfinished_text(pushed: int) -> str:
-    """Returns what is known of a comparison that ended early, to follow `stopped after 3 s`. `pushed`: of the fixes."""
+    """Returns what is known of a comparison that ended early, after `interrupted after 3 s`. `pushed`: of the fixes."""
     if not pushed:
         return ", before both sides were compared"
     return f", before it was seen in Ometria which of {pluralize(pushed, 'pushed fix', 'pushed fixes')} arrived"

@@ -41,6 +41,9 @@ class Reporter:
     def settles(self, client: str, list_key: str, seconds: float) -> None:
         """Reports that the run waits so long for Ometria to validate what was pushed; the next `step` ends that."""
 
+    def accepted(self, client: str, list_key: str, contacts: int) -> None:
+        """Reports that Ometria accepted so many contacts of pages that are not recorded yet, from any thread."""
+
     def looks_up(self, client: str, list_key: str, contacts: int) -> None:
         """Reports that so many more contacts are being looked up one by one in Ometria; below 0: that so many were."""
 

@@ -51,7 +51,7 @@ def verdict(result: ListResult) -> str:
     if result.status in ("failed", "skipped"):
         return result.status
     if result.status == "interrupted":
-        return "stopped" if result.runs else "not started"
+        return "interrupted" if result.runs else "not started"
     if result.comparison is not None and result.comparison.left:
         return "differ"
     if result.dead_letters:
@@ -208,7 +208,7 @@ def _ending(result: ListResult) -> str:
     if word == "sync point set":
         until = result.runs[-1].until
         return f"sync point set{'' if until is None else f' to {moment_utc(until)}'}, no members imported"
-    if word in ("failed", "stopped"):
+    if word in ("failed", "interrupted"):
         unfinished = unfinished_text(totals(result).contacts_pushed) if _is_comparison(result) else ""
         return f"{word} after {took}{unfinished}"
     if word in ("nothing changed", "not started"):

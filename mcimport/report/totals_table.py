@@ -14,7 +14,7 @@ from mcimport.report.tables import print_lines, print_table
 
 _WORST_FIRST = (
     "failed",
-    "stopped",
+    "interrupted",
     "dead letters",
     "differ",
     "not started",
@@ -73,8 +73,8 @@ def total_line(results: Sequence[ListResult]) -> str:
     return f"{lists}: {words}; {pluralize(pushed, 'contact')} {verb}"
 
 
-def _rank(result: ListResult) -> tuple[int, int, str, str]:
-    return _WORST_FIRST.index(verdict(result)), -totals(result).contacts_pushed, result.client, result.list_key
+def _rank(result: ListResult) -> tuple[int, str, str]:
+    return _WORST_FIRST.index(verdict(result)), result.client, result.list_key
 
 
 def _row(result: ListResult) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from msgspec import Struct, field
 from mcimport.models.retries import Retry
 from mcimport.report.format import clock, duration, out_of, pluralize
 
+TELLING = 20  # look-ups that tell how long the others take: the first may have waited for a retry
 SILENT_FOR = 5.0  # seconds without a response after which that is said; a page may take a few
 
 
@@ -52,10 +53,9 @@ class LookUpsUnderWay(Struct, frozen=True):
     def words(self, now: float) -> str:
         """Says how many are done, what for and, once their speed can be known, how long the others take."""
         left = ""
-        if self.done and now - self.since >= SILENT_FOR:
-            left = f" ({clock((self.total - self.done) * (now - self.since) / self.done)} left)"
-        done = out_of(self.done, self.total, "contact")
-        return f"looked up {done} in Ometria{left}, so that no opt-out is lifted"
+        if self.done >= TELLING:
+            left = f", {clock((self.total - self.done) * (now - self.since) / self.done)} left"
+        return f"looking up opt-outs in Ometria: {out_of(self.done, self.total, 'contact')}{left}"
 
 
 class Waits(Struct, frozen=True):

@@ -92,8 +92,10 @@ def vacuum(state: State) -> None:
             state.rows("VACUUM")
 
 
-def forget(state: State, client: str, list_key: str | None = None) -> dict[str, int]:
+def forget(state: State, client: str, list_key: str | None = None, *, keeps_troubles: bool = False) -> dict[str, int]:
     """Removes everything about a client, or about one of its lists, and overwrites the place where it was stored.
+
+    `keeps_troubles`: what a webhook was told stays, so that the next call tells it that this is over.
 
     It does so in one transaction. Returns how many lists, runs and dead letters that were, by the names of their
     tables; a list counts once for each destination that it was sent to. Where only a list is removed, it stays recorded
@@ -110,7 +112,7 @@ def forget(state: State, client: str, list_key: str | None = None) -> dict[str, 
         }
         state.write(f"DELETE FROM pushed_sample WHERE list_id IN (SELECT id FROM lists WHERE {whose})", values)  # noqa: S608 - fixed texts
         state.write(f"DELETE FROM windows WHERE run_id IN (SELECT id FROM runs WHERE {whose})", values)  # noqa: S608 - as above
-        for table in ("dead_letters", "runs", "lists", "troubles"):
+        for table in ("dead_letters", "runs", "lists", *(() if keeps_troubles else ("troubles",))):
             state.write(f"DELETE FROM {table} WHERE {whose}", values)  # noqa: S608 - names from the line above
         probes.forget(state, client, list_key)
         if list_key is None:

@@ -91,6 +91,10 @@ class ListRun:
             self._report_step()
         self.services.mailchimp.check_not_stopped()
 
+    def accepted(self, contacts: int) -> None:
+        """Reports that Ometria accepted so many contacts of pages that are not recorded yet, from any thread."""
+        self.reporter.accepted(self.client.name, self.list_key, contacts)
+
     def looks_up(self, contacts: int) -> None:
         """Reports that so many more contacts are being looked up in Ometria, from any thread; below 0: were."""
         self.reporter.looks_up(self.client.name, self.list_key, contacts)
@@ -262,6 +266,7 @@ def _spec(list_run: ListRun, run: Run, rules: ContactRules, event_budget: EventB
         state_id=list_run.state.state_id,
         warn=list_run.warn,
         waits=lambda words: list_run.reporter.waits(list_run.client.name, list_run.list_key, words),
+        accepted=list_run.accepted,
         looks_up=list_run.looks_up,
         finishes=list_run.finishes,
         lent=list_run.note_lent,

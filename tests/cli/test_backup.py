@@ -74,3 +74,13 @@ def test_a_copy_made_while_a_sync_writes_is_of_one_moment(make_importer: MakeImp
         with closing(sqlite3.connect(importer.folder / f"{number}.db")) as copy:
             assert copy.execute("PRAGMA integrity_check").fetchone() == ("ok",)
             assert copy.execute("SELECT count(*) FROM runs").fetchone()[0] <= 1
+
+
+def test_a_backup_needs_no_settings(make_importer: MakeImporter, tmp_path: Path) -> None:
+    """They may be what was lost, or what is wrong."""
+    importer = make_importer(size=5)
+    assert importer("sync").code == 0
+    importer.config.unlink()
+    result = importer("backup", str(tmp_path / "copy.db"))
+    assert result.code == 0, result.err
+    assert (tmp_path / "copy.db").exists()

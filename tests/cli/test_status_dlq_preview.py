@@ -248,15 +248,15 @@ def test_a_list_that_is_configured_no_longer_is_marked_and_does_not_count(make_i
     ],
     ids=["another key", "another collection"],
 )
-def test_another_destination_is_marked_and_does_not_count(
+def test_another_destination_is_marked_and_needs_attention(
     make_importer: MakeImporter, change: dict[str, str], note: str, earlier: str
 ) -> None:
-    """The list has not been synced to where it goes now; what went elsewhere is shown as such."""
+    """No sync of the list begins until somebody says what the change means; what went elsewhere is shown as such."""
     importer = with_letters(make_importer)
     importer.configure(**change)
     status = importer("status", "--json")
     now, before = status.lines
-    assert status.code == 0
+    assert status.code == 3
     assert now["sync_point"] is None
     assert now["note"].startswith(note)
     assert (before["note"], before["dead_letters"]) == (earlier, 2)

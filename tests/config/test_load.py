@@ -950,6 +950,7 @@ def test_selection_is_in_the_order_of_the_file(
     ("lists", "clients", "words", "hint"),
     [
         ([], ["acne"], "no client is called acne; did you mean acme?", "Configured: zoo, acme, bee."),
+        ([], ["ACME"], "no client is called ACME; did you mean acme?", "Configured: zoo, acme, bee."),
         (["1"], ["acme", "nobody"], "no client is called nobody", "Configured: zoo, acme, bee."),
         (["1", "7"], [], "no client has the list 7", "Add it to the `lists` of a client."),
         (["3"], ["acme"], "none of the named clients (acme) has the list 3", "It belongs to bee."),

@@ -106,7 +106,7 @@ def test_retries_and_a_stop_are_shown_and_leave_nothing_behind(importer: Importe
         shown.process.send_signal(signal.SIGINT)
         left = shown.rest()
         assert shown.process.wait() == 130
-    assert left[0].startswith(f"acme {importer.sandbox.list_key}  stopped")
+    assert left[0].startswith(f"acme {importer.sandbox.list_key}  interrupted")
     assert [line for line in left if "trying again" in line or "finishing" in line or "contacts/s" in line] == []
     assert "resumes it." in left[-1]
 
@@ -153,6 +153,31 @@ def test_a_comparison_shows_both_sides_and_asks_in_between(importer: Importer) -
         assert shown.process.wait() == 0
     assert "fixed       3 of 3" in "\n".join(left)
     assert [line for line in left if "in Mailchimp" in line or "settle" in line] == []
+
+
+def test_contacts_are_counted_as_ometria_accepts_them(importer: Importer) -> None:
+    """Before the first page is done, of which three batches of four were answered."""
+    importer.configure(SMALL_PAGES + "ometria.batch = 15\n")
+    importer.sandbox.settings.silence = WAIT
+    pushes: list[Request] = []
+
+    def three_pushes(request: Request) -> str | None:
+        if request.path == "/push":
+            pushes.append(request)
+        return "silent" if len(pushes) > 3 and request.path == "/push" else None
+
+    importer.sandbox.settings.fault = three_pushes
+    with terminal(importer, "sync") as shown:
+        shown.until(lambda text: re.search(r" 45 of \d+ +45 +0 of ", text) is not None)
+
+
+def test_a_round_says_on_a_terminal_when_it_was(importer: Importer) -> None:
+    """Rounds look alike; their lines begin with the time of day."""
+    with terminal(importer, "sync", "--every", "1h") as shown:
+        shown.until(lambda text: re.search(r"^\d\d:\d\d:\d\d  acme .* imported in ", text, re.MULTILINE) is not None)
+        shown.process.send_signal(signal.SIGINT)
+        shown.rest()
+        assert not shown.screen.breaks_words
 
 
 @pytest.mark.parametrize(

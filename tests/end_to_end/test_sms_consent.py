@@ -308,6 +308,7 @@ def errand_of(client: Client, services: ClientServices) -> RunSpec:
         state_id="m",
         warn=print,
         waits=print,
+        accepted=print,
         looks_up=print,
         finishes=print,
         lent=lambda: None,

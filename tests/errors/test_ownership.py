@@ -147,6 +147,22 @@ def test_a_folder_that_another_user_closed_is_named_rather_than_what_is_in_it(im
         assert f"Run `chmod 700 {closed}`." in result.err
 
 
+def test_a_file_to_write_in_a_closed_folder_is_named(importer: Importer, folder: Path) -> None:
+    """Not only that some output could not be written."""
+    closed = folder / "closed"
+    closed.mkdir()
+    db = folder / "state.db"
+    assert importer("--db", str(db), "sync").code == 0
+    for path in (folder, *folder.glob("state.db*")) if IS_ROOT else ():
+        os.chown(path, NOBODY, NOBODY)
+    close(closed)
+    page = closed / "report.html"
+    result = as_nobody(importer, folder / "mcimport.toml", db, "report", "--html", str(page))
+    closed.chmod(0o700)
+    assert result.code == 2
+    assert f"{page} cannot be written: Permission denied" in result.err
+
+
 def test_no_folder_that_others_use_is_offered_to_one_user(importer: Importer, folder: Path) -> None:
     """Of the root folder, a home, /etc and the like it is said that the file belongs elsewhere."""
     result = as_nobody(importer, folder / "mcimport.toml", Path("/mcimport.db"), "sync")
@@ -203,6 +219,19 @@ def test_root_is_warned_before_it_makes_a_file_in_another_users_folder(
     assert "runuser" not in importer("sync", "--dry-run").err
 
 
+def test_root_who_takes_settings_of_another_user_is_asked_before_a_state_file_of_its_own_is_made(
+    importer: Importer, folder: Path
+) -> None:
+    """That user may have one, and would go on from there; root's begins with every member."""
+    config = folder / "mcimport.toml"
+    if IS_ROOT:
+        os.chown(config, NOBODY, NOBODY)
+    result = importer("--config", str(config), "sync")
+    words = f"{config} belongs to {user_name(NOBODY)}: did you mean `runuser -u {user_name(NOBODY)} --`?"
+    assert (words in result.err) is IS_ROOT
+    assert "belongs to" not in importer("--config", str(config), "sync").err
+
+
 def test_root_is_told_by_check_whose_the_state_is(importer: Importer, folder: Path) -> None:
     """A note, for nothing is wrong yet."""
     if IS_ROOT:
@@ -220,9 +249,11 @@ def test_the_command_that_follows_a_check_has_its_options_and_is_run_by_the_owne
         os.chown(folder, NOBODY, NOBODY)
     config, db = folder / "mcimport.toml", folder / "state.db"
     result = importer("--config", str(config), "--db", str(db), "check")
-    program = f"mcimport --config {config} --db {db} sync`"
     user = f"runuser -u {user_name(NOBODY)} -- " if IS_ROOT else ""
-    assert f"Next: `{user}{program}" in " ".join(result.out.split()), result.out
+    assert result.out.splitlines()[-2:] == [
+        "No problems found. Next:",
+        f"  {user}mcimport --config {config} --db {db} sync",
+    ]
 
 
 def test_nothing_is_said_of_what_may_be_used(folder: Path) -> None:

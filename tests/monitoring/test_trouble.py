@@ -315,6 +315,22 @@ def test_the_trouble_of_a_mistyped_list_ends_when_it_is_corrected(
     assert receiver.documents[1]["reason"] == "the list is no longer configured"
 
 
+def test_the_trouble_of_a_list_that_is_forgotten_ends_with_its_next_sync(
+    make_importer: MakeImporter, receiver: WebhookReceiver
+) -> None:
+    """What was told is told to be over: nothing else would close it where it was received."""
+    importer = telling(make_importer, receiver)
+    importer.sandbox.settings.fault = lambda _: "401"
+    assert importer("sync").code == 1
+    importer.sandbox.settings.fault = None
+    assert importer("forget", "acme", "--yes").code == 0
+    for _ in range(2):
+        assert importer("sync").code == 0
+    assert [(one["event"], one["kind"]) for one in receiver.documents] == [
+        (event, "failed") for event in ("failure", "recovery")
+    ]
+
+
 def test_the_trouble_of_a_list_that_only_its_command_names_is_told_once(
     make_importer: MakeImporter, receiver: WebhookReceiver
 ) -> None:

@@ -283,8 +283,8 @@ def test_a_run_of_which_all_was_read_before_is_not_said_to_have_changed_nothing(
 @pytest.mark.parametrize(
     ("pushed", "words"),
     [
-        (0, "stopped after 34 s, before both sides were compared"),
-        (120, "stopped after 34 s, before it was seen in Ometria which of 120 pushed fixes arrived"),
+        (0, "interrupted after 34 s, before both sides were compared"),
+        (120, "interrupted after 34 s, before it was seen in Ometria which of 120 pushed fixes arrived"),
     ],
 )
 def test_a_comparison_that_was_stopped_says_what_it_did_not_come_to(pushed: int, words: str) -> None:
@@ -462,7 +462,7 @@ def test_quiet_names_errors_and_dead_letters() -> None:
     ]
     stopped = result(run(status="interrupted"), status="interrupted", error=InterruptedRunError("stopped"))
     assert told(stopped, quiet=True) == [
-        "acme 1a2d7ebf82, run 7: stopped after 34 s. The next `mcimport sync 1a2d7ebf82` resumes it."
+        "acme 1a2d7ebf82, run 7: interrupted after 34 s. The next `mcimport sync 1a2d7ebf82` resumes it."
     ]
 
 
@@ -577,6 +577,17 @@ def test_a_row_says_how_far_how_fast_and_how_long_still() -> None:
     head, row = drawn(tally, 80)
     assert head.split() == ["list", "members", "contacts", "time", "ranges", "contacts/s", "left"]
     assert row.split() == ["acme", "1a2d7ebf82", "1,000", "of", "4,000", "950", "1", "of", "5", "95", "0:30"]
+
+
+def test_contacts_that_were_accepted_count_before_their_pages_are_done() -> None:
+    """At eight pushes a second ten pages end together, after a quarter of a minute: they are no news when they do."""
+    tally = ProgressTracker(ticking(0, 0, 10, 20))
+    tally.planned("acme", "1a2d7ebf82", "full", 4_000, 5)
+    tally.accepted("acme", "1a2d7ebf82", 1_000)
+    assert drawn(tally, 80)[1].split()[2:] == ["1,000", "of", "4,000", "1,000", "0", "of", "5", "100", "0:30"]
+    tally.page_recorded("acme", "1a2d7ebf82", outcome(members=1_020, pushed=1_000, over=True))
+    tally.accepted("acme", "1a2d7ebf82", 980)
+    assert drawn(tally, 80)[1].split()[2:] == ["2,000", "of", "4,000", "1,980", "1", "of", "5", "99", "0:20"]
 
 
 def test_a_row_whose_total_is_not_known_says_what_was_read() -> None:

@@ -83,16 +83,18 @@ def test_ometrias_time_is_counted_down_and_a_step_follows(tracker: ProgressTrack
 
 
 def test_look_ups_that_a_page_waits_for_are_counted(tracker: ProgressTracker, clock: Clock) -> None:
-    """How many of how many, what for and, once their speed shows, how long they take: minutes in which no page ends."""
-    why = "so that no opt-out is lifted"
+    """How many of how many and, once some were enough to tell, how long the others take: no page ends meanwhile."""
     tracker.looks_up(*ACME, 100)
     tracker.looks_up(*ACME, 80)
-    assert words(tracker) == [f"looked up 0 of 180 contacts in Ometria, {why}"]
+    tracker.looks_up(*ACME, -1)
+    clock.now = 8.0
+    tracker.looks_up(*ACME, 1)
+    assert words(tracker) == ["looking up opt-outs in Ometria: 1 of 181 contacts"]
     clock.now = 10.0
-    for _ in range(40):
+    for _ in range(39):
         tracker.looks_up(*ACME, -1)
-    assert words(tracker) == [f"looked up 40 of 180 contacts in Ometria (0:35 left), {why}"]
-    tracker.looks_up(*ACME, -140)
+    assert words(tracker) == ["looking up opt-outs in Ometria: 40 of 181 contacts, 0:35 left"]
+    tracker.looks_up(*ACME, -141)
     assert words(tracker) == []
 
 

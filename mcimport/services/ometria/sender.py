@@ -44,11 +44,19 @@ class BatchSender:
     Until the first try is answered, one batch is sent alone: nothing more is sent with a wrong key or address.
 
     `account_known_good`: an earlier run is on record in which the account accepted records. Only where neither that nor
-    this process knows of any is a refusal of everything, or a 404, taken for a wrong setting.
+    this process knows of any is a refusal of everything, or a 404, taken for a wrong setting. `accepted` is called with
+    the number of records of each batch that Ometria accepted, as soon as that is known.
     """
 
-    def __init__(self, ometria: OmetriaClient, *, account_known_good: bool = False) -> None:
+    def __init__(
+        self,
+        ometria: OmetriaClient,
+        *,
+        account_known_good: bool = False,
+        accepted: Callable[[int], None] = lambda _: None,
+    ) -> None:
         self._ometria = ometria
+        self._accepted = accepted
         self._account_known_good = account_known_good
         self._lock = threading.Condition(threading.Lock())
         self._waiting: list[Delivery] = []  # for the answer to an earlier record of one of their contacts
@@ -314,6 +322,7 @@ class BatchSender:
                 for place in places:
                     delivery.records[place] = b""
                 self._close(delivery, len(places))
+            self._accepted(sum(len(places) for _, places in part))
             return
         both = halves(part)
         if len(both) > 1:
