@@ -209,7 +209,7 @@ def _report(found: list[Finding], *, is_whole: bool) -> dict[str, Any]:
 
 def _conclusion(found: list[Finding]) -> str:
     counts = {verdict: sum(one.verdict == verdict for one in found) for verdict in ("holds", "differs", "unknown")}
-    numbers = f"{counts['holds']} hold, {counts['differs']} differ, {counts['unknown']} are unknown"
+    numbers = f"{counts['holds']} hold, {counts['differs']} differ, {counts['unknown']} not known"
     if any(one.is_alarming for one in found):
         return f"{numbers}. Something that the importer needs does not hold: see what is marked with a cross."
     return f"{numbers}. Nothing that the importer needs is known to be different."

@@ -26,8 +26,9 @@ def status(
 ) -> int:
     """Shows each list's sync point, last run, dead letters and recent contacts; exit 3 if a list needs attention.
 
-    A list needs attention if it is overdue, if its last run failed, if it has open dead letters, if it goes to another
-    Ometria account or collection than before, or if there is no state file.
+    A list needs attention if it is overdue, if its last run failed, if it has open dead letters, if both sides differed
+    when they were compared last, if it goes to another Ometria account or collection than before, or if there is no
+    state file.
 
     Lists that are no longer configured, or of an earlier key, address or collection, are marked and do not count.
     Neither do discarded dead letters: the note shows them until a full sync has read the list again.

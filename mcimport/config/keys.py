@@ -94,7 +94,9 @@ class KeySource:
                 return file.read(_LONGEST_KEY + 2).decode("latin-1").rstrip("\r\n")
         except OSError as error:
             denied = explain(error, self.folder / Path(name).expanduser())
-            raise self._error(f"the file {name} cannot be read: {denied.reason}", denied.fix) from None
+            raise self._error(
+                f"the file {name} cannot be read: {denied.reason}", denied.fix or "Make it, or correct its path."
+            ) from None
         except (RuntimeError, ValueError):  # `~` without a home; a NUL in the path
             raise self._error("`file:` must be followed by a path") from None
 

@@ -81,6 +81,10 @@ def user_name(number: int) -> str:
         return str(number)
 
 
+def _as_owner(number: int) -> str:
+    return f"Run mcimport as that user: `runuser -u {user_name(number)} -- mcimport` as root."
+
+
 def _home(number: int) -> Path | None:
     import pwd  # noqa: PLC0415 - as above
 
@@ -98,6 +102,8 @@ def chown_command(path: str) -> str:
 def _closed_file(path: Path, need: int, every: str) -> Obstacle | None:
     found = path.stat()
     if found.st_uid != user_id():
+        if found.st_uid:  # root's, it was made by mistake; a user's, this is the mistake
+            return Obstacle(f"it belongs to another user, {user_name(found.st_uid)}", _as_owner(found.st_uid))
         mend = chown_command(every or shlex.quote(str(path)))
         fix = f"Run {mend} as root, and from then on run mcimport as one user only."
         return Obstacle(f"it belongs to another user, {user_name(found.st_uid)}", fix)
@@ -112,6 +118,8 @@ def _closed_folder(folder: Path) -> Obstacle | None:
         whose = f"the folder {folder} belongs to another user, {user_name(found.st_uid)}"
         if folder in _SHARED or folder == _home(found.st_uid):
             return Obstacle(whose, f"Put it where {user_name(user_id())} may read and write, in a folder for mcimport.")
+        if found.st_uid:
+            return Obstacle(whose, _as_owner(found.st_uid))
         return Obstacle(whose, f"If it is for mcimport alone: {chown_command(shown)} as root; else choose another.")
     if found.st_mode >> _OWNERS_BITS & USE == USE:
         return None

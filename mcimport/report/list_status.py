@@ -65,7 +65,9 @@ class ListStatus(Struct, frozen=True):
     @property
     def needs_attention(self) -> bool:
         has_failed = bool(self.runs) and self.runs[0].status == "failed"  # a run that was stopped is no failure
-        return self.is_current and (self.is_overdue or self.open_letters > 0 or has_failed or not self.is_sound)
+        differs = bool(self.reconciled.get("left"))
+        has_trouble = self.is_overdue or self.open_letters > 0 or has_failed or differs
+        return self.is_current and (has_trouble or not self.is_sound)
 
 
 def row(list_status: ListStatus, now: int, *, plain: bool) -> tuple[str, ...]:
@@ -136,7 +138,8 @@ def _notes(list_status: ListStatus, now: int) -> Iterator[str]:
     if list_status.unchecked_at is not None:
         yield f"{ARCHIVED_LEFT}: {mend_command(list_status.list_key)}"
     if list_status.reconciled_at is not None:
-        yield f"{compared_text(list_status.reconciled)} {age(now - list_status.reconciled_at)} ago"
+        fix = f": {mend_command(list_status.list_key)}" if list_status.reconciled.get("left") else ""
+        yield f"{compared_text(list_status.reconciled)} {age(now - list_status.reconciled_at)} ago{fix}"
 
 
 def _forget(list_status: ListStatus) -> str:

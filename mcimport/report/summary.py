@@ -13,6 +13,7 @@ from mcimport.report.format import (
     dead_letters,
     duration,
     members,
+    mend_command,
     moment_iso,
     moment_utc,
     out_of,
@@ -186,7 +187,14 @@ def _imported(result: ListResult) -> str:
 
 
 def _differences(result: ListResult) -> list[str]:
-    return [] if result.comparison is None else [words.strip() for words in comparison_lines("", result.comparison)[1:]]
+    found = result.comparison
+    if found is None:
+        return []
+    next_step = []
+    if found.differing and found.left and not found.refusal:
+        command = f"`mcimport reconcile {result.list_key}` shows what is left"
+        next_step = [command if found.mended else f"{mend_command(result.list_key)} fixes what differs"]
+    return [*(words.strip() for words in comparison_lines("", found)[1:]), *next_step]
 
 
 def _differing(result: ListResult) -> list[str]:

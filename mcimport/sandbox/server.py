@@ -222,8 +222,11 @@ def serve(
     over = Event()
     before = {number: signal.signal(number, lambda *_: over.set()) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        with Sandbox(settings, port) as sandbox:
-            sys.stdout.write(introduce(sandbox, [sandbox.add_client(number) for number in range(1, clients + 1)]))
+        sandbox = Sandbox(settings, port)
+        # Before it serves: whoever goes on after a restart would be refused with a key that is right.
+        added = [sandbox.add_client(number) for number in range(1, clients + 1)]
+        with sandbox:
+            sys.stdout.write(introduce(sandbox, added))
             sys.stdout.flush()
             over.wait()
     finally:

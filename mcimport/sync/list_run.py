@@ -83,6 +83,11 @@ class ListRun:
             self._step = before
             self._report_step()
 
+    def say_step(self, words: str) -> None:
+        """Reports the present step in other words, from any thread."""
+        self._step = words
+        self._report_step()
+
     def settle(self, seconds: float) -> None:
         """Waits so long for Ometria to validate what was pushed. Raises InterruptedRunError."""
         if seconds > 0:

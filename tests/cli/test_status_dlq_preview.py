@@ -90,6 +90,22 @@ def test_status_names_a_state_file_that_does_not_exist_and_the_command_for_it(ma
     assert alone.code == 0  # no list is configured that would be missing
 
 
+def test_differences_that_were_left_need_attention_and_name_the_command(make_importer: MakeImporter) -> None:
+    """Until both sides are compared again and match."""
+    importer = make_importer(size=30)
+    assert importer("sync").code == importer("status").code == 0
+    importer.sandbox.delete_contacts(list(importer.sandbox.contacts())[:3])
+    command = f"`mcimport reconcile --mend {importer.sandbox.list_key}`"
+    assert f"{command} fixes what differs" in importer("reconcile").err
+    shown = importer("status")
+    assert shown.code == 3
+    assert f"ago: {command}" in " ".join(shown.out.split())
+    mended = importer("reconcile", "--mend", "--yes")
+    assert mended.code == 0
+    assert "fixes what differs" not in mended.err
+    assert importer("status").code == 0
+
+
 def test_a_log_of_runs_that_is_cut_says_how_to_see_more(make_importer: MakeImporter) -> None:
     """The remark is on standard error, and is not there where all runs are shown."""
     importer = make_importer(size=0)

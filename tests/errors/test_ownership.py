@@ -101,6 +101,21 @@ def test_settings_of_another_user_are_named_with_what_mends_it(importer: Importe
     assert "Usage" not in result.err
 
 
+def test_files_of_a_user_who_is_not_root_are_left_to_that_user(importer: Importer, folder: Path) -> None:
+    """They are no mistake of root's: whoever types the command is the wrong user."""
+    config, closed = folder / "mcimport.toml", folder / "closed"
+    closed.mkdir()
+    close(config)
+    close(closed)
+    for path in (config, closed) if IS_ROOT else ():
+        os.chown(path, SOMEBODY, SOMEBODY)
+    for file in (config, closed / "mcimport.toml"):
+        result = as_nobody(importer, file, folder / "state.db", "status")
+        assert (f"Run mcimport as that user: `runuser -u {SOMEBODY} -- mcimport`" in result.err) is IS_ROOT
+        assert "chown" not in result.err
+    closed.chmod(0o700)
+
+
 def test_a_key_file_of_another_user_is_named_with_what_mends_it(importer: Importer, folder: Path) -> None:
     """The client's message names the file as the settings do, and the command its whole path."""
     config, key = folder / "mcimport.toml", folder / "key"

@@ -22,6 +22,7 @@ from mcimport.engine.page.process import process_page, push_members
 from mcimport.errors import RetriableError
 from mcimport.models import NO_NUMBER, Contact, Conversion, Converted, HeldContact, Member, OptIn, Outcome, Window
 from mcimport.models.timestamps import epoch, iso
+from mcimport.report.format import pluralize
 from mcimport.services.ometria.sender import BatchSender
 from mcimport.state import runs
 from mcimport.sync.dead_letter_windows import watched
@@ -41,7 +42,10 @@ NOT_OPTED_OUT = {True: "subscribed-elsewhere", None: "perhaps-subscribed-elsewhe
 class Mend:
     """Mends what one run found; belongs to the thread that owns the list run's state."""
 
-    def __init__(self, comparer: Comparer, elsewhere: ElsewhereSubscribed, *, is_opting_in: bool) -> None:
+    def __init__(
+        self, comparer: Comparer, elsewhere: ElsewhereSubscribed, differing: int, *, is_opting_in: bool
+    ) -> None:
+        self._differing = differing
         self._list_run = comparer.list_run
         self._run_id = comparer.run_id
         self._differences = comparer.differences
@@ -56,8 +60,16 @@ class Mend:
         self._sender = BatchSender(
             self._list_run.services.ometria,
             account_known_good=runs.has_pushed_to_account(self._list_run.state, self._list_run.row),
+            accepted=self._count,
         )
+        self._accepted = 0
         self._has_pushed = False
+
+    def _count(self, contacts: int) -> None:
+        """Reports how many fixes Ometria has accepted; called with the sender's lock held."""
+        self._accepted += contacts
+        differing = pluralize(self._differing, "difference")
+        self._list_run.say_step(f"fixing {differing}: {self._accepted:,} pushed")
 
     def all(self) -> None:
         """Mends every kind of difference. Raises what the services raise; what was pushed until then is recorded."""

@@ -103,7 +103,7 @@ def _mended(comparer: Comparer, options: ReconcileOptions, found: Comparison, se
         first_sync.begin(list_run, first_sync.present(list_run))
     with ExitStack() as opened, list_run.step(f"fixing {found.differing:,} differences"):
         elsewhere = ElsewhereSubscribed(comparer, session.accounts, opened)
-        mend = Mend(comparer, elsewhere, is_opting_in=options.opt_in)
+        mend = Mend(comparer, elsewhere, found.differing, is_opting_in=options.opt_in)
         mend.all()
     with list_run.step("reading back from Ometria what was fixed"):
         mend.verify()
