@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from mcimport.cli.output import screen_lines
 from mcimport.errors import ConfigError, InterruptedRunError
 
 
@@ -29,7 +30,8 @@ def ask(question: str, *, wakeup: int | None = None) -> str:
 
     `wakeup`: see `wakeup_on_signals`.
     """
-    sys.stderr.write(f"{question} ")
+    *lines, last = screen_lines(sys.stderr, question)
+    sys.stderr.write("".join(f"{line}\n" for line in lines) + f"{last} ")
     sys.stderr.flush()
     if wakeup is not None:
         select.select([sys.stdin, wakeup], [], [])  # a signal just before a bare read would not end that read

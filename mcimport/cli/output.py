@@ -97,6 +97,15 @@ def print_error(error: McimportError) -> None:
         _print_lines(sys.stderr, [f"mcimport: {error}", *([f"  {error.hint}"] if error.hint else [])])
 
 
+def screen_lines(stream: TextIO, text: str) -> list[str]:
+    """Returns the text in lines that fit the screen; whole where the stream is none."""
+    if not stream.isatty():
+        return [text]
+    from mcimport.report.tables import make_console, wrapped  # noqa: PLC0415 - most calls write to no screen
+
+    return wrapped(make_console(stream), text)
+
+
 def _print_lines(stream: TextIO, lines: Sequence[str]) -> None:
     """Writes lines that wrap between words on a screen, whole ones elsewhere: a program may look for them."""
     if not stream.isatty():

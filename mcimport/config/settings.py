@@ -202,7 +202,9 @@ def _check_found(
             near = did_you_mean(key, (known for client in chosen for known in client.lists))
             raise ConfigError(
                 f"{who} has the list {key}{near}",
-                hint=f"It belongs to {_shorten(owners)}." if owners else "Add it to the `lists` of a client.",
+                hint=f"It belongs to {_shorten(owners)}."
+                if owners
+                else f"Add it to the `lists` of a client. {WHERE_LIST_IDS_ARE}",
             )
 
 

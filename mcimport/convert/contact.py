@@ -33,9 +33,6 @@ from mcimport.models import (
 from mcimport.models.timestamps import instant
 
 RECORD_LIMIT = 60_000  # bytes a record, as sent; Ometria's
-TAGS_LEFT_OUT = (
-    "the tags of some members could not be read completely and were left out: a later `mcimport sync --full` sends them"
-)
 UNKNOWN_INTEREST = "some members have an interest that the list does not define; it was left out"
 
 _LARGE = 2**31  # integers below it need no check by `number`
@@ -258,7 +255,7 @@ def _add_tags(builder: ContactBuilder, member: Member) -> None:
     """Adds the names of all tags, an empty array without any, and nothing where only some of them are listed."""
     tags = member.tags
     if lacks_tags(member):
-        builder.warn(TAGS_LEFT_OUT)
+        builder.remarks.append("tags_left_out")
         builder.note("tags", "not all of them could be read: left out")
         return
     if not isinstance(tags, list):

@@ -37,6 +37,10 @@ REMARKS: dict[str, tuple[str, str]] = {
         "1 member could not be imported in full, nor opted out: Ometria refused the record",
         "{number} members could not be imported in full, nor opted out: Ometria refused the records",
     ),
+    "tags_left_out": (
+        "1 member was sent without tags, which could not be read whole: `mcimport sync --full` sends them",
+        "{number} members were sent without tags, which could not be read whole: `mcimport sync --full` sends them",
+    ),
     "opt-in to come": (
         "{number} member has an opt-in time in the future, so no subscription event is sent for them",
         "{number} members have an opt-in time in the future, so no subscription events are sent for them",

@@ -143,7 +143,7 @@ def _warnings(run: Run) -> list[str]:
 
 def _members(run: Run) -> str:
     """Returns how many members were read, of how many where that is known: not of a dead letter's, always."""
-    of_all = f" of about {run.members_total:,}" if run.members_total else ""
+    of_all = f" of about {run.members_total:,}" if run.members_total >= max(1, run.members_read) else ""
     skipped = f"{run.members_skipped:,} skipped{' (no address)' * (run.members_skipped > 0)}"
     return f"{run.members_read:,} read{of_all}, {skipped}"
 

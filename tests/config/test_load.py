@@ -952,7 +952,7 @@ def test_selection_is_in_the_order_of_the_file(
         ([], ["acne"], "no client is called acne; did you mean acme?", "Configured: zoo, acme, bee."),
         ([], ["ACME"], "no client is called ACME; did you mean acme?", "Configured: zoo, acme, bee."),
         (["1"], ["acme", "nobody"], "no client is called nobody", "Configured: zoo, acme, bee."),
-        (["1", "7"], [], "no client has the list 7", "Add it to the `lists` of a client."),
+        (["1", "7"], [], "no client has the list 7", f"Add it to the `lists` of a client. {WHERE_LIST_IDS_ARE}"),
         (["3"], ["acme"], "none of the named clients (acme) has the list 3", "It belongs to bee."),
         (["ada@example.com"], [], "not a valid list id: letters and digits only, like 1a2d7ebf82", WHERE_LIST_IDS_ARE),
         ([""], [], "not a valid list id: letters and digits only, like 1a2d7ebf82", WHERE_LIST_IDS_ARE),

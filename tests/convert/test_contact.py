@@ -15,7 +15,6 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mcimport.convert import UNKNOWN_FIELD, UNKNOWN_INTEREST, contact_id, encode_contact, make_converter, member_id
-from mcimport.convert.contact import TAGS_LEFT_OUT
 from mcimport.convert.email_address import usable
 from mcimport.models import (
     Channels,
@@ -389,7 +388,7 @@ def test_a_cut_list_of_tags_is_never_passed_off_as_whole() -> None:
     """Fewer tags than Mailchimp counts: none is sent, and that is said."""
     found = converted(tags=[{"id": 1, "name": "spring"}], tags_count=2)
     assert "mailchimp_tags" not in found.contact.properties
-    assert found.warnings == (TAGS_LEFT_OUT,)
+    assert found.remarks == ("tags_left_out",)
 
 
 def test_interests_go_by_the_names_of_those_that_are_true() -> None:
@@ -603,7 +602,6 @@ def test_what_is_said_about_a_member_names_nobody(member: Member, rules: Contact
         assert warning in (
             UNKNOWN_FIELD,
             UNKNOWN_INTEREST,
-            TAGS_LEFT_OUT,
             "some values do not fit their field's type and were left out",
         ) or re.fullmatch(r"unknown status(: [a-z_]{1,24})?", warning)
 

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from mcimport.config import Client, Settings, world_readable_files
 from mcimport.engine.page.permissions import Shown
-from mcimport.errors import ConfigError, McimportError
+from mcimport.errors import ConfigError, McimportError, RetriableError
 from mcimport.monitoring.check import machine
 from mcimport.monitoring.check.finding import Finding, error_finding
 from mcimport.monitoring.check.services import MAX_PROBES, ProbeResult, Service, ServiceProbes
@@ -133,7 +133,9 @@ def _lock(db_path: Path, client: str) -> Iterator[Finding]:
 
 def _key(client: str, service: str, answer: ProbeResult | None) -> Finding:
     if answer is not None and answer.error is not None:
-        return error_finding(client, f"{service} key", answer.error)
+        # Of a service that does not answer, nothing is known of the key.
+        subject = service if isinstance(answer.error, RetriableError) else f"{service} key"
+        return error_finding(client, subject, answer.error)
     return Finding(client, f"{service} key", "good", "accepted" if answer else "set (not tested, because of --offline)")
 
 

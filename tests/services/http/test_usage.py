@@ -206,15 +206,18 @@ def test_status_is_3_while_a_list_is_overdue(make_importer: MakeImporter, settin
     assert importer("status").code == 0
 
 
-def test_a_list_whose_key_has_changed_is_overdue_when_nobody_says_what_that_means(make_importer: MakeImporter) -> None:
-    """Each sync refuses it: a probe must not take that for well."""
+def test_a_list_whose_key_has_changed_needs_attention_until_somebody_says_what_that_means(
+    make_importer: MakeImporter,
+) -> None:
+    """Each sync refuses it: a probe must not take that for well, neither at once nor later."""
     importer = make_importer(size=10)
     importer("sync")
     importer.configure(ometria_key="f" * 32)
     assert importer("sync").code == 2
-    assert importer("status").code == 0
-    aged(importer, 4)
     assert importer("status").code == 3
+    aged(importer, 4)
+    shown = importer("status")
+    assert (shown.code, "OVERDUE" in shown.out) == (3, True)
 
 
 def test_a_first_sync_that_always_fails_is_overdue_at_last(make_importer: MakeImporter) -> None:
