@@ -48,7 +48,8 @@ def status(
         plain = is_plain(sys.stdout)
         read_state.write_table(COLUMNS, [table_row(list_status, now, plain=plain) for list_status in list_statuses])
         _print_broker(settings)
-    return DEAD_LETTERS if any(list_status.needs_attention for list_status in list_statuses) else OK
+    needs_attention = state is None or any(list_status.needs_attention for list_status in list_statuses)
+    return DEAD_LETTERS if needs_attention else OK
 
 
 def _print_broker(settings: Settings) -> None:

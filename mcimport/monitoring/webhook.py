@@ -72,6 +72,8 @@ class Webhook:
                         changes[client.name].append((client.webhook_source, result, found, over))
             for name, key in sorted(notified.keys() - done.keys()):
                 owner, kinds = self._settings.clients.get(name), notified[name, key]
+                if owner and owner.any_list:
+                    continue  # each call names lists of its own: that this one did not means nothing
                 if owner and owner.webhook_source:
                     over = [Trouble(kind, "the list is no longer configured", ()) for kind in get_args(Kind)]
                     changes[name].append((owner.webhook_source, ListResult(name, key, "not begun"), [], over))
@@ -88,7 +90,8 @@ class Webhook:
         known = troubles.open_troubles(state, result.client, result.list_key)
         over, now = [], []
         row = lists.find_by_id(state, result.runs[-1].list_id) if result.runs else None
-        if row is not None:
+        # Where the list was forgotten, another may have its number by now.
+        if row is not None and (row.client, row.list_key) == (result.client, result.list_key):
             over = list(_recoveries(state, result, row, known))
             result = _with_remembered(state, result, row, known)
             if "differ" not in known and result.comparison is None:

@@ -87,7 +87,7 @@ def test_status_names_a_state_file_that_does_not_exist_and_the_command_for_it(ma
     importer.config.unlink()
     alone = importer.in_a_process("status", environment=importer.variables, bare=True)
     assert "`mcimport sync LIST_KEY`" in alone.err
-    assert alone.code == 0  # no list is configured that would be missing
+    assert alone.code == 3
 
 
 def test_differences_that_were_left_need_attention_and_name_the_command(make_importer: MakeImporter) -> None:

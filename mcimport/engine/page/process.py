@@ -212,7 +212,8 @@ def _push_alone(result: PageResult, sender: BatchSender) -> RetriableError | Non
     result.alone.clear()
     result.looked_up += found.asked
     ids = [contact.id[len(result.context.list_key) + 1 :] for contact in found.contacts]
-    pushed = sender.push(ids, [msgspec.json.encode(contact) for contact in found.contacts])
+    records = [msgspec.json.encode(contact) for contact in found.contacts]
+    pushed = sender.push(ids, records, is_counted=False)  # their members are not imported
     result.note_unknown([contact.id in found.unknown for contact in found.contacts], pushed)
     is_no = [contact.marketing_optin == "EXPLICITLY_OPTEDOUT" for contact in found.contacts]
     result.remark("no_carried", sum(is_no[place] for place in pushed.taken))

@@ -97,7 +97,7 @@ class OmetriaClient(RateLimitedRequests):
         permit: Permit | None,
         *,
         account_known_good: bool,
-        tried: Callable[[McimportError | None], None] = lambda _: None,
+        tried: Callable[[bool], None] = lambda _: None,
         is_once: bool = False,
     ) -> str:
         """Sends encoded contacts as one batch, with retries; returns why Ometria refuses it or a part of it.
@@ -108,7 +108,8 @@ class OmetriaClient(RateLimitedRequests):
             records: at most `batch`.
             permit: for the first try; None: it waits for one, as every further try does.
             account_known_good: see `BatchSender`.
-            tried: is called after every try that does not end the run, with its error.
+            tried: is called after every try that does not end the run, with whether Ometria may have taken records of
+                which it is not known: no answer came, or it took a part.
             is_once: without a second try.
 
         Raises RetriableError after all tries, FatalError for a key that is not accepted, or a 404 of an account that is
@@ -126,12 +127,12 @@ class OmetriaClient(RateLimitedRequests):
                         hint=f"Does {self.http.setting} end in /v2?",
                         status=error.status,
                     ) from None
-                tried(error)
+                tried(not is_refusal(error))
                 raise RetriableError(f"{error}, in the middle of a run", status=error.status) from None
             except (RetriableError, RejectedError) as error:
-                tried(error)
+                tried(not is_refusal(error))
                 raise
-            tried(None)
+            tried(0 < rejected < len(records))
             return rejected
 
         try:

@@ -42,6 +42,7 @@ class Delivery:
         begun: how many records are in batches, or will not be sent.
         left: how many records are not answered yet.
         is_admitted: no earlier record of one of its contacts has to be answered first.
+        is_counted: see `BatchSender.begin`.
         requests: what its batches cost, by the names of `Usage`; a batch of several pages is booked to the first.
     """
 
@@ -52,6 +53,7 @@ class Delivery:
     begun: int = 0
     left: int = 0
     is_admitted: bool = False
+    is_counted: bool = True
     requests: dict[str, float] = field(default_factory=dict)
     taken: list[int] = field(default_factory=list)
     refused: list[tuple[int, str]] = field(default_factory=list)
@@ -115,7 +117,7 @@ class Batch:
         self.is_halved = False
         self.is_in_vain = True
         self.is_failing = False  # a part could not be sent after all tries
-        self.is_answer_lost = False  # Ometria may have accepted records of a try that failed
+        self.is_perhaps_taken = False  # Ometria may have accepted records of a try that failed
 
     def fill(self, part: Part) -> None:
         self.parts = [part] if part else []

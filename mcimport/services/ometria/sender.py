@@ -26,7 +26,7 @@ from mcimport.errors import (
     UnreachableError,
 )
 from mcimport.services.http.rate_limit import Permit
-from mcimport.services.ometria.client import MOST_PUSHES, OmetriaClient, is_refusal
+from mcimport.services.ometria.client import MOST_PUSHES, OmetriaClient
 from mcimport.services.ometria.delivery import LOOK, Batch, Delivery, Part, Piece, Pushed, by_page, first_page, halves
 
 MOST_BYTES = 16 * 1024 * 1024  # on the wire at once, by which another batch is still begun
@@ -74,13 +74,17 @@ class BatchSender:
         self._in_vain = (0, 0)  # batches in a row of which no record was accepted, and their records
         self._failure: BaseException | None = None  # what ended the run
 
-    def push(self, ids: Sequence[str], records: Sequence[bytes]) -> Pushed:
+    def push(self, ids: Sequence[str], records: Sequence[bytes], *, is_counted: bool = True) -> Pushed:
         """Upserts encoded contacts and waits until all are answered: see `begin` and `Delivery.result`."""
-        return self.begin(ids, records).result()
+        return self.begin(ids, records, is_counted=is_counted).result()
 
-    def begin(self, ids: Sequence[str], records: Sequence[bytes]) -> Delivery:
-        """Hands over encoded contacts. `ids`: the contact of each record, no contact twice."""
-        delivery = Delivery(ids, [*records], self._ometria, self._ometria.http.trace.present_window, left=len(records))
+    def begin(self, ids: Sequence[str], records: Sequence[bytes], *, is_counted: bool = True) -> Delivery:
+        """Hands over encoded contacts. `ids`: the contact of each record, no contact twice.
+
+        `is_counted`: `accepted` is told of them.
+        """
+        window = self._ometria.http.trace.present_window
+        delivery = Delivery(ids, [*records], self._ometria, window, left=len(records), is_counted=is_counted)
         with self._lock:
             self._queued_bytes += sum(map(len, records))
             if self._failure is not None and records:
@@ -300,12 +304,12 @@ class BatchSender:
             batch.parts += reversed(pages)
         else:
             for delivery, _ in itertools.chain(*pages):
-                delivery.perhaps_taken |= batch.is_answer_lost
+                delivery.perhaps_taken |= batch.is_perhaps_taken
             self._fail(error, list(itertools.chain(*pages)))
 
-    def _note_tried(self, batch: Batch, error: McimportError | None) -> None:
+    def _note_tried(self, batch: Batch, is_perhaps_taken: bool) -> None:  # noqa: FBT001 - the client calls it
         """Lets other batches begin, once it is known that neither key nor address is wrong."""
-        batch.is_answer_lost |= error is not None and not is_refusal(error)
+        batch.is_perhaps_taken |= is_perhaps_taken
         if not self._is_answered:
             with self._lock:
                 self._is_answered = True
@@ -317,12 +321,12 @@ class BatchSender:
         if not reason:
             batch.parts.pop()
             batch.is_in_vain = False
+            self._accepted(sum(len(places) for delivery, places in part if delivery.is_counted))
             for delivery, places in part:
                 delivery.taken += places
                 for place in places:
                     delivery.records[place] = b""
                 self._close(delivery, len(places))
-            self._accepted(sum(len(places) for _, places in part))
             return
         both = halves(part)
         if len(both) > 1:

@@ -54,6 +54,17 @@ def test_records_go_out_in_full_batches_the_first_of_them_alone(make: Boxes, bat
     assert stored(sandbox) == ids(range(250))
 
 
+def test_a_batch_that_was_taken_in_part_counts_as_perhaps_taken_when_it_cannot_be_sent_again(make: Boxes) -> None:
+    """Ometria says how many it took, and not which: whose opt-out that lifted cannot be told any more."""
+    sandbox, ometria = make()
+    sandbox.settings.rejects = {"l-7"}
+    pushes = iter(range(1_000))
+    sandbox.settings.fault = lambda request: "404" if request.path == "/push" and next(pushes) else None
+    pushed = push(ometria, records(10), account_known_good=True)
+    assert (pushed.taken, pushed.refused, pushed.perhaps_taken) == ((), (), True)
+    assert len(stored(sandbox)) == 9
+
+
 def test_nobody_to_push_costs_no_request(make: Boxes) -> None:
     """Nor a turn of the pace."""
     sandbox, ometria = make()
