@@ -92,7 +92,8 @@ def test_status_names_a_state_file_that_does_not_exist_and_the_command_for_it(ma
 
 def test_differences_that_were_left_need_attention_and_name_the_command(make_importer: MakeImporter) -> None:
     """Until both sides are compared again and match."""
-    importer = make_importer(size=30)
+    importer = make_importer(size=30, settling=0.0)
+    importer.configure(CONFIG + "reconcile.settling = 0\n")
     assert importer("sync").code == importer("status").code == 0
     importer.sandbox.delete_contacts(list(importer.sandbox.contacts())[:3])
     command = f"`mcimport reconcile --mend {importer.sandbox.list_key}`"
