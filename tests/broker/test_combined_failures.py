@@ -88,7 +88,7 @@ def test_nobody_is_lost_whoever_dies(cluster: Cluster) -> None:
     result = importer("sync", "--json")  # nothing is out any more, so this process may work again
     assert [(line["status"], line["kind"], line["contacts_pushed"]) for line in result.lines] == [
         ("completed", "incremental", 1)
-    ] * len(found)
+    ] * len(found), result.err
     assert_all_imported(importer, found)
     for client in found.values():
         assert pushes_at_most(importer, client, OVERLAP)
