@@ -43,7 +43,7 @@ def test_nobody_is_lost_whoever_dies(cluster: Cluster) -> None:
     the stopped worker had in its hands.
     """
     importer = cluster.importer
-    found = clients(cluster, 20, size=1_200, window=12)
+    found = clients(cluster, 20, size=3_000, window=12)  # more than is done before the last deed
     importer.sandbox.settings.pushes_per_second = 10_000  # how fast it was is measured here, rather than refused there
     workers = cluster.start_ready_workers(4)
     stopped = workers.pop()
