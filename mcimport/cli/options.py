@@ -85,6 +85,10 @@ CLIENTS = Annotated[
     list[str] | None,
     typer.Option("--client", metavar="NAME", help="Only this client; repeatable.", autocompletion=completion.clients),
 ]
+LIST_KEYS = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="LIST_KEY", help=LIST_HELP, show_default=False, autocompletion=completion.lists),
+]
 LOG_FORMAT = Annotated[
     LogFormat,
     typer.Option(envvar=variables.LOG_FORMAT, help="Format of standard error: text for people, or one event per line."),

@@ -8,9 +8,8 @@ from typing import Annotated
 
 import typer
 
-from mcimport.cli import completion
 from mcimport.cli.confirm import check_terminal, confirm, wakeup_on_signals
-from mcimport.cli.options import CLIENTS, LIST_HELP, LOG_FORMAT, VERBOSE, load_settings
+from mcimport.cli.options import CLIENTS, LIST_KEYS, LOG_FORMAT, VERBOSE, load_settings
 from mcimport.cli.output import LogFormat, say, set_log_format
 from mcimport.cli.output_file import output_file
 from mcimport.config import Client
@@ -25,15 +24,7 @@ DEFAULT_JOBS = 8  # each reads a whole list
 
 def reconcile(  # noqa: PLR0913 - typer reads the signature: these are the options of the command
     context: typer.Context,
-    list_keys: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="LIST_KEY",
-            help=LIST_HELP,
-            show_default=False,
-            autocompletion=completion.lists,
-        ),
-    ] = None,
+    list_keys: LIST_KEYS = None,
     *,
     mend: Annotated[
         bool, typer.Option("--mend", help="Push missing and stale members, opt out deleted ones. Asks first.")

@@ -7,8 +7,7 @@ from typing import Annotated
 import typer
 from msgspec.structs import replace
 
-from mcimport.cli import completion
-from mcimport.cli.options import CLIENTS, ENGINE, LIST_HELP, LOG_FORMAT, VERBOSE, load_settings
+from mcimport.cli.options import CLIENTS, ENGINE, LIST_KEYS, LOG_FORMAT, VERBOSE, load_settings
 from mcimport.cli.output import LogFormat, say, set_log_format
 from mcimport.config import Client, Settings, with_flags
 from mcimport.config.schema import MOST_CONNECTIONS, MOST_MEMBERS
@@ -22,15 +21,7 @@ DEFAULT_JOBS = 32  # a thousand clients without changes, which need two requests
 
 def sync(  # noqa: PLR0913 - typer reads the signature: these are the options of the command
     context: typer.Context,
-    list_keys: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="LIST_KEY",
-            help=LIST_HELP,
-            show_default=False,
-            autocompletion=completion.lists,
-        ),
-    ] = None,
+    list_keys: LIST_KEYS = None,
     *,
     since: Annotated[
         str | None,

@@ -315,14 +315,20 @@ def test_the_trouble_of_a_mistyped_list_ends_when_it_is_corrected(
     assert receiver.documents[1]["reason"] == "the list is no longer configured"
 
 
-def test_the_trouble_of_a_list_that_is_forgotten_ends_with_its_next_sync(
-    make_importer: MakeImporter, receiver: WebhookReceiver
-) -> None:
-    """What was told is told to be over: nothing else would close it where it was received."""
+def having_failed(make_importer: MakeImporter, receiver: WebhookReceiver) -> Importer:
+    """An importer whose webhook was told of a sync that failed, and whose services work again."""
     importer = telling(make_importer, receiver)
     importer.sandbox.settings.fault = lambda _: "401"
     assert importer("sync").code == 1
     importer.sandbox.settings.fault = None
+    return importer
+
+
+def test_the_trouble_of_a_list_that_is_forgotten_ends_with_its_next_sync(
+    make_importer: MakeImporter, receiver: WebhookReceiver
+) -> None:
+    """What was told is told to be over: nothing else would close it where it was received."""
+    importer = having_failed(make_importer, receiver)
     assert importer("forget", "acme", "--yes").code == 0
     for _ in range(2):
         assert importer("sync").code == 0
@@ -388,10 +394,7 @@ def test_the_trouble_of_a_client_that_is_renamed_ends_under_its_new_name(
     make_importer: MakeImporter, receiver: WebhookReceiver
 ) -> None:
     """What was told of a list is remembered of it, as its runs are."""
-    importer = telling(make_importer, receiver)
-    importer.sandbox.settings.fault = lambda _: "401"
-    assert importer("sync").code == 1
-    importer.sandbox.settings.fault = None
+    importer = having_failed(make_importer, receiver)
     importer.config.write_text(importer.config.read_text().replace("[clients.acme]", "[clients.acme-uk]"))
     assert importer("sync").code == 0
     assert heard(receiver) == [("failure", "failed"), ("recovery", "failed")]
